@@ -1,0 +1,61 @@
+"""The planner, free of TVM: graph, regions, layouts, storages, search and the plan record."""
+
+from tvm_patch.plan.choose import (
+    STACK_RESERVE_BYTES,
+    Buffering,
+    Objective,
+    Requirements,
+    choose_plan,
+    enumerate_candidates,
+    layer_by_layer,
+    pareto,
+)
+from tvm_patch.plan.enumerate import (
+    first_stage_ends,
+    first_stages,
+    patch_stage,
+    row_stage,
+    stage_from_split,
+)
+from tvm_patch.plan.evaluate import Candidate, Evaluator, execution_of
+from tvm_patch.plan.graph import Access, Graph, Operator, Tensor, Window
+from tvm_patch.plan.record import (
+    BufferMode,
+    InputMode,
+    MemoryPlan,
+    Plan,
+    StagePlan,
+    TensorBuffering,
+)
+from tvm_patch.plan.storage import Execution
+
+__all__ = [
+    "STACK_RESERVE_BYTES",
+    "Access",
+    "BufferMode",
+    "Buffering",
+    "Candidate",
+    "Evaluator",
+    "Execution",
+    "Graph",
+    "InputMode",
+    "MemoryPlan",
+    "Objective",
+    "Operator",
+    "Plan",
+    "Requirements",
+    "StagePlan",
+    "Tensor",
+    "TensorBuffering",
+    "Window",
+    "choose_plan",
+    "enumerate_candidates",
+    "execution_of",
+    "first_stage_ends",
+    "first_stages",
+    "layer_by_layer",
+    "pareto",
+    "patch_stage",
+    "row_stage",
+    "stage_from_split",
+]

@@ -1,0 +1,128 @@
+"""The choices there are: where the first stage ends and how large its tiles are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from tvm_patch.errors import PlanError
+from tvm_patch.plan.graph import Access, Graph, Operator
+from tvm_patch.plan.layout import stage_operators
+from tvm_patch.plan.record import BufferMode, StagePlan, TensorBuffering
+
+
+def patch_stage(operators: tuple[Operator, ...], tile_h: int, tile_w: int) -> StagePlan:
+    """A stage that recomputes the halo of each tile: PATCH inside, FULL at both ends."""
+    inside = {operator.output for operator in operators[:-1]}
+    names = dict.fromkeys(
+        name for operator in operators for name in (*operator.inputs, operator.output)
+    )
+    return StagePlan(
+        operators=tuple(operator.name for operator in operators),
+        tile_h=tile_h,
+        tile_w=tile_w,
+        buffering=tuple(
+            TensorBuffering(name, BufferMode.PATCH if name in inside else BufferMode.FULL)
+            for name in names
+        ),
+    )
+
+
+def row_stage(
+    operators: tuple[Operator, ...], tile_h: int, tile_w: int, *, fetched: Collection[str] = ()
+) -> StagePlan:
+    """A stage that keeps rows in line buffers: ROWS inside, FULL at both ends.
+
+    ``fetched`` names inputs of the network that are brought row by row too.
+    """
+    stage = patch_stage(operators, tile_h, tile_w)
+    buffering = tuple(
+        replace(item, mode=BufferMode.ROWS)
+        if item.mode is BufferMode.PATCH or item.tensor in fetched
+        else item
+        for item in stage.buffering
+    )
+    return replace(stage, buffering=buffering)
+
+
+def with_resident_inputs(stage: StagePlan, inputs: Collection[str]) -> StagePlan:
+    """The same stage with its inputs held whole, as on the host, where nothing fetches rows."""
+    buffering = tuple(
+        replace(item, mode=BufferMode.FULL) if item.tensor in inputs else item
+        for item in stage.buffering
+    )
+    return replace(stage, buffering=buffering)
+
+
+def first_stage_ends(graph: Graph) -> tuple[int, ...]:
+    """Indices of the operators at which a stage that begins the network may end."""
+    ends: list[int] = []
+    for end, operator in enumerate(graph.operators):
+        if operator.access is not Access.ROWS or not operator.streamable:
+            break
+        # A stage of one operator saves nothing by recomputing halos.
+        if end == 0:
+            continue
+        names = tuple(op.name for op in graph.operators[: end + 1])
+        try:
+            stage_operators(graph, StagePlan(names, 1, 1, ()))
+        except PlanError:
+            continue
+        ends.append(end)
+    return tuple(ends)
+
+
+def tile_sizes(size: int, most_tiles: int = 16) -> tuple[int, ...]:
+    """Tile sizes along one axis, largest first: one for each count of tiles that it changes."""
+    return tuple(dict.fromkeys(-(-size // count) for count in range(1, min(size, most_tiles) + 1)))
+
+
+def first_stages(graph: Graph) -> Iterator[StagePlan]:
+    """Every patch-tiled first stage worth looking at."""
+    for end in first_stage_ends(graph):
+        operators = graph.operators[: end + 1]
+        output = graph.tensor[operators[-1].output]
+        for tile_h in tile_sizes(output.height):
+            for tile_w in tile_sizes(output.width):
+                if (tile_h, tile_w) != (output.height, output.width):
+                    yield patch_stage(operators, tile_h, tile_w)
+
+
+def stage_from_split(graph: Graph, split: int | str, grid: tuple[int, int]) -> StagePlan:
+    """The first stage that ends at a given operator, cut into a grid of tiles.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    split : int or str
+        Number of operators in the stage, or the name of its last operator.
+    grid : (int, int)
+        Tiles along y and x.
+
+    Raises
+    ------
+    PlanError
+        When there is no such operator, or the stage cannot end there.
+    """
+    if isinstance(split, str):
+        if split not in graph.operator_index:
+            raise PlanError(
+                f"there is no operator {split} in {graph.name}",
+                hint="tvm-patch inspect MODEL lists the operators",
+            )
+        count = graph.operator_index[split] + 1
+    else:
+        count = split
+    if not 1 <= count <= len(graph.operators):
+        raise PlanError(f"split {split} is not between 1 and {len(graph.operators)} operators")
+    operators = graph.operators[:count]
+    output = graph.tensor[operators[-1].output]
+    rows, cols = grid
+    if not output.is_map or not (1 <= rows <= output.height and 1 <= cols <= output.width):
+        raise PlanError(
+            f"a grid of {rows}x{cols} does not fit tensor {output.name} {list(output.shape)}"
+        )
+    stage = patch_stage(operators, -(-output.height // rows), -(-output.width // cols))
+    stage_operators(graph, stage)
+    return stage

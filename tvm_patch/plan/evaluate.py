@@ -1,0 +1,153 @@
+"""What a choice of stages costs: memory bound, MACs, and the packed plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tvm_patch.errors import PlanError
+from tvm_patch.memory import Allocation, allocate, lower_bound_bytes, validate
+from tvm_patch.plan.graph import Access, Graph
+from tvm_patch.plan.layout import Group, groups_of, layer_group
+from tvm_patch.plan.record import BufferMode, InputMode, MemoryPlan, Plan, StagePlan
+from tvm_patch.plan.storage import Execution, build_execution
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A choice of stages with its cost, before packing.
+
+    Parameters
+    ----------
+    stages : tuple of StagePlan
+        Empty for layer by layer.
+    execution : Execution
+        Groups and storages.
+    bound_bytes : int
+        No packing of its storages can be smaller.
+    macs : int
+        Multiply-accumulates of one inference.
+    mac_overhead : float
+        ``macs`` over those of the layer-by-layer network (F).
+    """
+
+    stages: tuple[StagePlan, ...]
+    execution: Execution
+    bound_bytes: int
+    macs: int
+    mac_overhead: float
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """MACs, then operators that run row by row and so cost a little more each."""
+        return self.macs, sum(len(stage.operators) for stage in self.stages)
+
+
+class Evaluator:
+    """Costs of many choices for one graph; what they have in common is worked out once.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    @cached_property
+    def _layers(self) -> dict[str, Group]:
+        return {
+            operator.name: layer_group(self.graph, operator)
+            for operator in self.graph.operators
+            if operator.access is not Access.VIEW
+        }
+
+    def evaluate(self, stages: Sequence[StagePlan]) -> Candidate:
+        """Cost of ``stages``.
+
+        Raises
+        ------
+        PlanError
+            When the stages cannot be carried out.
+        """
+        execution = build_execution(self.graph, groups_of(self.graph, stages, self._layers))
+        macs = execution.macs
+        return Candidate(
+            stages=tuple(stages),
+            execution=execution,
+            bound_bytes=lower_bound_bytes(execution.problem()),
+            macs=macs,
+            mac_overhead=macs / self.graph.macs if self.graph.macs else 1.0,
+        )
+
+    def pack(
+        self, candidate: Candidate, *, algorithm: str = "hill_climb", time_limit_s: float = 10.0
+    ) -> Plan:
+        """Pack a candidate's storages and write it down as a plan."""
+        allocation = allocate(candidate.execution.problem(), algorithm, time_limit_s=time_limit_s)
+        return Plan(
+            model=self.graph.name,
+            graph_fingerprint=self.graph.fingerprint,
+            stages=candidate.stages,
+            memory=MemoryPlan(
+                algorithm=algorithm,
+                arena_bytes=allocation.arena_bytes,
+                lower_bound_bytes=allocation.lower_bound_bytes,
+                offsets_bytes=dict(allocation.offsets_bytes),
+            ),
+            macs=candidate.macs,
+            mac_overhead=candidate.mac_overhead,
+            input_mode=input_mode_of(self.graph, candidate.stages),
+        )
+
+
+def input_mode_of(graph: Graph, stages: Sequence[StagePlan]) -> InputMode:
+    """Whether stages bring the network's input row by row."""
+    fetched = any(
+        stage.mode_of(name) is BufferMode.ROWS for stage in stages for name in graph.inputs
+    )
+    return InputMode.ROWS if fetched else InputMode.RESIDENT
+
+
+def execution_of(graph: Graph, plan: Plan) -> Execution:
+    """The execution that a plan describes, its memory checked against the graph.
+
+    Raises
+    ------
+    PlanError
+        When the plan belongs to another model, cannot be carried out, or its memory is wrong.
+    InvalidAllocationError
+        When storages overlap or leave the arena.
+    """
+    if plan.graph_fingerprint != graph.fingerprint:
+        raise PlanError(
+            f"the plan was made for model {plan.model} ({plan.graph_fingerprint[:12]}), "
+            f"this is {graph.name} ({graph.fingerprint[:12]})",
+            hint="make a plan for this model with: tvm-patch plan MODEL --output plan.json",
+        )
+    if plan.input_mode is not input_mode_of(graph, plan.stages):
+        raise PlanError(
+            f"the plan says input {plan.input_mode.value}, its stages say otherwise",
+            hint="make the plan again with: tvm-patch plan MODEL --output plan.json",
+        )
+    execution = build_execution(graph, groups_of(graph, plan.stages))
+    names = {storage.name for storage in execution.storages}
+    if names != set(plan.memory.offsets_bytes):
+        odd = sorted(names.symmetric_difference(plan.memory.offsets_bytes))
+        raise PlanError(
+            f"the plan's memory does not match its stages (first difference: {odd[0]})",
+            hint="make the plan again with: tvm-patch plan MODEL --output plan.json",
+        )
+    validate(
+        execution.problem(),
+        Allocation(
+            offsets_bytes=plan.memory.offsets_bytes,
+            arena_bytes=plan.memory.arena_bytes,
+            algorithm=plan.memory.algorithm,
+            lower_bound_bytes=plan.memory.lower_bound_bytes,
+            optimal=False,
+        ),
+    )
+    return execution

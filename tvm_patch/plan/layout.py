@@ -1,0 +1,457 @@
+"""How a plan is carried out: groups of operators, the part of each tensor they hold, row windows.
+
+Layer by layer is the simplest stage: one operator, one tile as large as its output. So the
+planner's cost model and the generator of C both read this one description.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tvm_patch.errors import PlanError
+from tvm_patch.plan.graph import Access, Graph, Operator, Tensor
+from tvm_patch.plan.record import BufferMode, StagePlan
+from tvm_patch.plan.region import Holding, Region, Span, Tiling, stage_holdings
+
+FETCH = "fetch"
+"""Kind of the operator that brings rows of an input from outside."""
+
+# An operator that takes its inputs whole has no tiles; what it holds is never read.
+_NOTHING = Region(Span(1, 0, 0), Span(1, 0, 0))
+_NOTHING_HELD = Holding(_NOTHING, _NOTHING, 0)
+
+
+@dataclass(frozen=True)
+class RowWindow:
+    """A small buffer in which the input rows under an operator's window are gathered.
+
+    It makes padding real: columns and rows outside the input are written with the operator's
+    padding value, so that kernels never test bounds.
+
+    Parameters
+    ----------
+    buffer : str
+        Name of its storage.
+    rows, columns : int
+        Rows under the window, and columns that one output row of the tile reads.
+    pixel_bytes : int
+        Bytes of a pixel.
+    """
+
+    buffer: str
+    rows: int
+    columns: int
+    pixel_bytes: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.columns * self.pixel_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the whole window; never none, even if no tile reads anything inside."""
+        return max(1, self.rows * self.row_bytes)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The part of a tensor that a group holds.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Whose part it is.
+    region : Region or None
+        What a PATCH buffer holds; None for the whole tensor.
+    """
+
+    tensor: Tensor
+    region: Region | None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes from one row to the next."""
+        if self.region is None:
+            return self.tensor.row_bytes
+        return self.region.cols.extent * self.tensor.pixel_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes held; never none, even if no tile needs anything inside."""
+        if self.region is None:
+            return self.tensor.size_bytes
+        return max(1, self.region.rows.extent * self.row_bytes)
+
+
+@dataclass(frozen=True)
+class OperatorLayout:
+    """One operator inside a group.
+
+    Parameters
+    ----------
+    operator : Operator
+        What is computed.
+    holding : Holding
+        What is held of the output, and the part of it that each tile computes.
+    windows : tuple of RowWindow or None
+        For each input, where its rows are gathered; None where the kernel reads it in place.
+    continuous : bool
+        Each time just the rows are computed that follow those of the time before, so that row
+        windows stay filled.
+    """
+
+    operator: Operator
+    holding: Holding
+    windows: tuple[RowWindow | None, ...]
+    continuous: bool
+
+    def positions(self, tiling: Tiling) -> range:
+        """Numbers of the times that the operator runs, from top to bottom."""
+        steps, rate = tiling.steps, self.holding.rate
+        return range(steps.start * rate, steps.stop * rate)
+
+    @property
+    def region(self) -> Region:
+        """What is held of the output."""
+        return self.holding.region
+
+    @property
+    def first_row(self) -> int:
+        """First computed row, counted from the first one held."""
+        return self.region.rows.offset - self.holding.computed.rows.offset
+
+    @property
+    def rows(self) -> int:
+        """Rows computed in every tile."""
+        return self.holding.computed.rows.extent
+
+    @property
+    def first_column(self) -> int:
+        """First computed column, counted from the first one held."""
+        return self.region.cols.offset - self.holding.computed.cols.offset
+
+    @property
+    def columns(self) -> int:
+        """Columns computed in every row of every tile."""
+        return self.holding.computed.cols.extent
+
+
+@dataclass(frozen=True)
+class Group:
+    """A stage, or one operator that runs on its own.
+
+    Parameters
+    ----------
+    name : str
+        The stage's name or the operator's.
+    operators : tuple of OperatorLayout
+        In execution order.
+    tiling : Tiling or None
+        Tiles over the output; None for an operator that takes its inputs whole.
+    blocks : mapping of str to Block
+        By tensor name, all that the group reads or writes.
+    stage : StagePlan or None
+        None for an operator on its own.
+    """
+
+    name: str
+    operators: tuple[OperatorLayout, ...]
+    tiling: Tiling | None
+    blocks: Mapping[str, Block]
+    stage: StagePlan | None
+
+    @property
+    def output(self) -> str:
+        """The tensor that is materialised."""
+        return self.operators[-1].operator.output
+
+    @property
+    def steps(self) -> int:
+        """Tiles from top to bottom, if each is as wide as the image; else one step for all."""
+        if self.tiling is None or self.tiling.tiles_x > 1:
+            return 1
+        return len(self.tiling.steps)
+
+    @cached_property
+    def rates(self) -> tuple[int, ...]:
+        """How often operators run for each tile, most often first."""
+        return tuple(sorted({layout.holding.rate for layout in self.operators}, reverse=True))
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """The operators of one tile in the order in which they run, by their place.
+
+        Those that run often run until what comes after them can run once.
+        """
+
+        def level(depth: int) -> list[int]:
+            rate = self.rates[depth]
+            own = [i for i, layout in enumerate(self.operators) if layout.holding.rate == rate]
+            if depth == 0:
+                return own
+            return level(depth - 1) * (self.rates[depth - 1] // rate) + own
+
+        return tuple(level(len(self.rates) - 1))
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates executed, recomputed halos and blanked columns included."""
+        return sum(_executed_macs(layout, self.tiling, self.blocks) for layout in self.operators)
+
+
+def _executed_macs(
+    layout: OperatorLayout, tiling: Tiling | None, blocks: Mapping[str, Block]
+) -> int:
+    operator = layout.operator
+    if tiling is None or operator.macs == 0:
+        return operator.macs
+    output = blocks[operator.output].tensor
+    per_pixel = operator.macs // (output.height * output.width)
+    computed = layout.holding.computed.rows
+    positions = layout.positions(tiling)
+    rows = sum(computed.inside(position, output.height) for position in positions)
+    return rows * tiling.tiles_x * layout.columns * per_pixel
+
+
+def _stays_inside(cols: Span, tiling: Tiling, width: int) -> bool:
+    starts = [cols.start(tile_start) for tile_start in tiling.col_starts]
+    return all(start >= 0 and start + cols.extent <= width for start in starts)
+
+
+def _layout_operator(
+    graph: Graph, operator: Operator, blocks: Mapping[str, Block], holding: Holding, tiling: Tiling
+) -> OperatorLayout:
+    output = graph.tensor[operator.output]
+    inside = _stays_inside(holding.computed.cols, tiling, output.width)
+    windows: list[RowWindow | None] = []
+    for i, name in enumerate(operator.inputs):
+        reads_in_place = operator.kind == "pad" or (not operator.window.has_padding and inside)
+        if name in operator.whole_inputs or blocks[name].region is not None or reads_in_place:
+            windows.append(None)
+            continue
+        windows.append(
+            RowWindow(
+                buffer=f"{operator.name}.window{i}",
+                rows=operator.window.span_h,
+                columns=max(0, operator.window.columns_read(holding.computed.cols.extent)),
+                pixel_bytes=graph.tensor[name].pixel_bytes,
+            )
+        )
+    rows = holding.computed.rows
+    continuous = rows.extent == rows.scale
+    return OperatorLayout(operator, holding, tuple(windows), continuous)
+
+
+def _whole_group(graph: Graph, operator: Operator) -> Group:
+    names = (*operator.inputs, operator.output)
+    blocks = {name: Block(graph.tensor[name], None) for name in names}
+    layout = OperatorLayout(operator, _NOTHING_HELD, (None,) * len(operator.inputs), False)
+    return Group(operator.name, (layout,), None, blocks, None)
+
+
+def layer_group(graph: Graph, operator: Operator) -> Group:
+    """The group of one operator that runs on its own.
+
+    An operator without a window makes its output in one go, any other row by row.
+    """
+    output = graph.tensor[operator.output]
+    if operator.access is not Access.ROWS or not output.is_map:
+        return _whole_group(graph, operator)
+    # Row by row, so that what is read may shrink while what is written grows.
+    tile_h = output.height if operator.window.is_identity else 1
+    tiles = Tiling(output.height, output.width, tile_h, output.width)
+    holdings, tiling = stage_holdings(graph, (operator,), tiles)
+    names = (*operator.inputs, operator.output)
+    blocks = {name: Block(graph.tensor[name], None) for name in names}
+    layout = _layout_operator(graph, operator, blocks, holdings[operator.output], tiling)
+    return Group(operator.name, (layout,), tiling, blocks, None)
+
+
+def padding_conflict(graph: Graph, operators: Sequence[Operator]) -> str | None:
+    """The first tensor made inside a stage whose readers want different padding values.
+
+    A tile's buffer holds its border once, so all operators that pad it must read the same value.
+    """
+    names = {operator.name for operator in operators}
+    for operator in operators:
+        values = {
+            graph.operators[i].pad_value
+            for i in graph.consumers[operator.output]
+            if graph.operators[i].name in names and graph.operators[i].pad_value is not None
+        }
+        if len(values) > 1:
+            return operator.output
+    return None
+
+
+def stage_group(graph: Graph, stage: StagePlan, name: str) -> Group:
+    """The group of a stage.
+
+    Raises
+    ------
+    PlanError
+        When the stage is not a run of streamable operators of the graph with one output, or names
+        a buffer mode that this version cannot carry out.
+    """
+    operators = stage_operators(graph, stage)
+    operators = (*_fetches(graph, stage, operators), *operators)
+    output = graph.tensor[operators[-1].output]
+    tile_h, tile_w = min(stage.tile_h, output.height), min(stage.tile_w, output.width)
+    tiles = Tiling(output.height, output.width, tile_h, tile_w)
+    made = {operator.output for operator in operators[:-1]}
+    made -= set(graph.inputs)
+    modes = _checked_modes(graph, name, stage, operators, made)
+    line_buffered = {tensor for tensor, mode in modes.items() if mode is BufferMode.ROWS}
+    holdings, tiling = stage_holdings(graph, operators, tiles, line_buffered)
+    blocks = {
+        tensor: Block(
+            graph.tensor[tensor], None if mode is BufferMode.FULL else holdings[tensor].region
+        )
+        for tensor, mode in modes.items()
+    }
+    layouts = tuple(
+        _layout_operator(graph, op, blocks, holdings[op.output], tiling) for op in operators
+    )
+    group = Group(name, layouts, tiling, blocks, stage)
+    for often, seldom in itertools.pairwise(group.rates):
+        if often % seldom:
+            raise PlanError(
+                f"stage {name}: its branches run {often} and {seldom} times for each tile",
+                hint="end the stage before the branch",
+            )
+    return group
+
+
+def _fetches(graph: Graph, stage: StagePlan, operators: Sequence[Operator]) -> tuple[Operator, ...]:
+    """Operators that bring the rows of inputs which are not resident.
+
+    Raises
+    ------
+    PlanError
+        When such an input is read elsewhere too, or in strips narrower than the image.
+    """
+    members = {operator.name for operator in operators}
+    output = graph.tensor[operators[-1].output]
+    fetches: list[Operator] = []
+    for name in graph.inputs:
+        if stage.mode_of(name) is not BufferMode.ROWS:
+            continue
+        readers = [graph.operators[i] for i in graph.consumers[name]]
+        whole = any(name in reader.whole_inputs for reader in readers)
+        elsewhere = any(reader.name not in members for reader in readers)
+        if whole or elsewhere or stage.tile_w < output.width:
+            raise PlanError(
+                f"input {name} cannot be fetched by rows: it is read more than once",
+                hint="let one stage of full-width tiles read it, or keep it resident",
+            )
+        fetches.append(Operator(f"{name}.fetch", FETCH, (), name, Access.ROWS))
+    return tuple(fetches)
+
+
+def _checked_modes(
+    graph: Graph,
+    name: str,
+    stage: StagePlan,
+    operators: Sequence[Operator],
+    made: Collection[str],
+) -> Mapping[str, BufferMode]:
+    """Buffer mode of every tensor that the stage reads or writes."""
+    tensors = dict.fromkeys(t for op in operators for t in (*op.inputs, op.output))
+    modes = {tensor: stage.mode_of(tensor) for tensor in tensors}
+    for tensor, mode in modes.items():
+        possible = [BufferMode.FULL]
+        if tensor in made:
+            possible = [BufferMode.PATCH, BufferMode.ROWS]
+        elif tensor in graph.inputs:
+            possible = [BufferMode.FULL, BufferMode.ROWS]
+        if mode not in possible:
+            raise PlanError(
+                f"stage {name}: tensor {tensor} has buffer mode {mode.value}, which this "
+                f"version cannot carry out there",
+                hint=f"use mode {' or '.join(m.value for m in possible)}",
+            )
+    return modes
+
+
+def stage_operators(graph: Graph, stage: StagePlan) -> tuple[Operator, ...]:
+    """The operators of a stage, checked.
+
+    Raises
+    ------
+    PlanError
+        When names are unknown, not contiguous, not streamable, or more than one tensor leaves.
+    """
+    for name in stage.operators:
+        if name not in graph.operator_index:
+            raise PlanError(
+                f"the plan names operator {name}, which the model does not have",
+                hint="the plan belongs to another model; make one with: tvm-patch plan MODEL",
+            )
+    indices = [graph.operator_index[name] for name in stage.operators]
+    if not indices or indices != list(range(indices[0], indices[0] + len(indices))):
+        raise PlanError("a stage must be a run of operators in execution order")
+    operators = tuple(graph.operators[i] for i in indices)
+    for operator in operators:
+        if operator.access is not Access.ROWS or not operator.streamable:
+            raise PlanError(
+                f"operator {operator.name} ({operator.kind}) cannot be part of a stage",
+                hint="end the stage before it",
+            )
+    members = set(indices)
+    for operator in operators[:-1]:
+        readers = graph.consumers[operator.output]
+        if operator.output in graph.outputs or any(i not in members for i in readers):
+            raise PlanError(
+                f"tensor {operator.output} leaves the stage, but only {operators[-1].output} may",
+                hint="end the stage where a single tensor is handed on",
+            )
+    made = {operator.output for operator in operators}
+    for operator in operators:
+        if any(name in made for name in operator.whole_inputs):
+            raise PlanError(f"operator {operator.name} needs a tensor of its own stage whole")
+    conflict = padding_conflict(graph, operators)
+    if conflict is not None:
+        raise PlanError(
+            f"tensor {conflict} is padded with different values by its readers",
+            hint="end the stage at this tensor",
+        )
+    return operators
+
+
+def groups_of(
+    graph: Graph, stages: Sequence[StagePlan], layers: Mapping[str, Group] | None = None
+) -> tuple[Group, ...]:
+    """All groups of a plan in execution order; views run nothing and have none.
+
+    ``layers`` may hold what :func:`layer_group` gives for each operator, to save making it anew.
+
+    Raises
+    ------
+    PlanError
+        When stages overlap or cannot be carried out.
+    """
+    groups: list[Group] = []
+    starts: dict[str, tuple[int, StagePlan]] = {}
+    staged: set[str] = set()
+    for i, stage in enumerate(stages):
+        if staged.intersection(stage.operators):
+            raise PlanError(f"stage {i} shares an operator with an earlier stage")
+        staged.update(stage.operators)
+        if stage.operators:
+            starts[stage.operators[0]] = (i, stage)
+    for operator in graph.operators:
+        if operator.name in starts:
+            i, stage = starts[operator.name]
+            groups.append(stage_group(graph, stage, f"stage{i}"))
+        elif operator.name not in staged and operator.access is not Access.VIEW:
+            layer = layers[operator.name] if layers else layer_group(graph, operator)
+            groups.append(layer)
+    unknown = staged.difference(graph.operator_index)
+    if unknown:
+        stage = next(s for s in stages if unknown.intersection(s.operators))
+        stage_operators(graph, stage)
+    return tuple(groups)

@@ -1,0 +1,226 @@
+"""Plans: what runs patch by patch, in which tiles, and where every buffer lies.
+
+A plan is data. It is made without TVM, written as JSON, and passes only carry it out; the same
+plan gives the same C, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from tvm_patch.errors import PlanError
+
+PLAN_FORMAT_VERSION = 1
+
+
+class BufferMode(StrEnum):
+    """How much of a tensor is held while its stage runs."""
+
+    FULL = "full"
+    """All of it."""
+
+    PATCH = "patch"
+    """One tile with its halo, which the next tile computes again."""
+
+    ROWS = "rows"
+    """A line buffer along y: rows are kept from step to step."""
+
+    ROWS_COLS = "rows_cols"
+    """Line buffers along y and x."""
+
+
+class InputMode(StrEnum):
+    """Where the network's input lives."""
+
+    RESIDENT = "resident"
+    """Whole, in the arena, before the inference starts."""
+
+    ROWS = "rows"
+    """Pulled row by row through a callback."""
+
+
+@dataclass(frozen=True)
+class TensorBuffering:
+    """The buffer mode of one tensor of a stage."""
+
+    tensor: str
+    mode: BufferMode
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A run of operators executed tile by tile.
+
+    Parameters
+    ----------
+    operators : tuple of str
+        Names, contiguous in execution order; the last one's output is materialised.
+    tile_h, tile_w : int
+        Rows and columns of the stage's output made in one step.
+    buffering : tuple of TensorBuffering
+        One for each tensor that the stage reads or writes.
+    """
+
+    operators: tuple[str, ...]
+    tile_h: int
+    tile_w: int
+    buffering: tuple[TensorBuffering, ...]
+
+    def mode_of(self, tensor: str) -> BufferMode:
+        """The buffer mode of ``tensor``; FULL when the stage does not name it."""
+        return next((b.mode for b in self.buffering if b.tensor == tensor), BufferMode.FULL)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Where every storage lies in the arena.
+
+    Parameters
+    ----------
+    algorithm : str
+        The packing algorithm that made it.
+    arena_bytes : int
+        Size of the arena.
+    lower_bound_bytes : int
+        No packing of these buffers can be smaller.
+    offsets_bytes : mapping of str to int
+        Offset of each storage by its name.
+    """
+
+    algorithm: str
+    arena_bytes: int
+    lower_bound_bytes: int
+    offsets_bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole network's plan.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    graph_fingerprint : str
+        The graph that it was made for.
+    stages : tuple of StagePlan
+        In execution order; operators in no stage run layer by layer.
+    memory : MemoryPlan
+        The packed arena.
+    macs : int
+        Multiply-accumulates of one inference under this plan.
+    mac_overhead : float
+        ``macs`` over those of the layer-by-layer network, F in the literature.
+    input_mode : InputMode
+        Where the input lives.
+    """
+
+    model: str
+    graph_fingerprint: str
+    stages: tuple[StagePlan, ...]
+    memory: MemoryPlan
+    macs: int
+    mac_overhead: float
+    input_mode: InputMode = InputMode.RESIDENT
+    format_version: int = field(default=PLAN_FORMAT_VERSION)
+
+    @property
+    def manner(self) -> str:
+        """How the network runs, in a word or two."""
+        if not self.stages:
+            return "layer by layer"
+        modes = {item.mode for stage in self.stages for item in stage.buffering}
+        return "patched" if BufferMode.PATCH in modes else "streamed"
+
+    def to_json(self) -> str:
+        """The plan as JSON, keys in a fixed order."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @staticmethod
+    def from_json(text: str, *, source: str = "plan") -> Plan:
+        """Read a plan back.
+
+        Parameters
+        ----------
+        text : str
+            What :meth:`to_json` wrote.
+        source : str
+            File name for error messages.
+
+        Raises
+        ------
+        PlanError
+            When the text is not a plan of this version.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise PlanError(
+                f"{source}: not JSON (line {error.lineno}: {error.msg})",
+                hint="make a plan with: tvm-patch plan MODEL --output plan.json",
+            ) from error
+        version = data.get("format_version") if isinstance(data, dict) else None
+        if version != PLAN_FORMAT_VERSION:
+            raise PlanError(
+                f"{source}: plan format {version!r}, this version reads {PLAN_FORMAT_VERSION}",
+                hint="make the plan again with: tvm-patch plan MODEL --output plan.json",
+            )
+        try:
+            return _plan_from_dict(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PlanError(
+                f"{source}: malformed plan ({type(error).__name__}: {error})",
+                hint="make the plan again with: tvm-patch plan MODEL --output plan.json",
+            ) from error
+
+    @staticmethod
+    def load(path: Path) -> Plan:
+        """Read a plan file; :class:`PlanError` names it when it cannot be used."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlanError(f"{path}: cannot be read ({error})") from error
+        return Plan.from_json(text, source=str(path))
+
+
+def _positive(value: Any, what: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise ValueError(f"{what} must be a positive whole number, not {value!r}")
+    return value
+
+
+def stage_from_dict(data: Mapping[str, Any]) -> StagePlan:
+    """A stage from its JSON object."""
+    return StagePlan(
+        operators=tuple(str(name) for name in data["operators"]),
+        tile_h=_positive(data["tile_h"], "tile_h"),
+        tile_w=_positive(data["tile_w"], "tile_w"),
+        buffering=tuple(
+            TensorBuffering(str(item["tensor"]), BufferMode(item["mode"]))
+            for item in data["buffering"]
+        ),
+    )
+
+
+def _plan_from_dict(data: Mapping[str, Any]) -> Plan:
+    memory = data["memory"]
+    return Plan(
+        model=str(data["model"]),
+        graph_fingerprint=str(data["graph_fingerprint"]),
+        stages=tuple(stage_from_dict(stage) for stage in data["stages"]),
+        memory=MemoryPlan(
+            algorithm=str(memory["algorithm"]),
+            arena_bytes=_positive(memory["arena_bytes"], "arena_bytes"),
+            lower_bound_bytes=int(memory["lower_bound_bytes"]),
+            offsets_bytes={str(k): int(v) for k, v in memory["offsets_bytes"].items()},
+        ),
+        macs=int(data["macs"]),
+        mac_overhead=float(data["mac_overhead"]),
+        input_mode=InputMode(data["input_mode"]),
+        format_version=int(data["format_version"]),
+    )

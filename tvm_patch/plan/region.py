@@ -1,0 +1,273 @@
+"""Which part of each tensor one tile of a stage needs: receptive fields as affine spans.
+
+Walking a stage backwards, output rows ``[a, b)`` of an operator with stride s, span k (dilated
+kernel) and padding p need input rows ``[a*s - p, (b-1)*s - p + k)``. With tiles of one size all
+such intervals are affine in the tile's first row, and so of one static size per tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tvm_patch.errors import PlanError
+from tvm_patch.plan.graph import Graph, Operator
+
+
+@dataclass(frozen=True)
+class Span:
+    """An interval along one axis that moves at an even pace.
+
+    At position ``t`` it is ``[scale*t - offset, scale*t - offset + extent)``, which may reach
+    outside the image. Along x a position is the first output column of a tile; along y it counts
+    how often an operator has run.
+    """
+
+    scale: int
+    offset: int
+    extent: int
+
+    def start(self, tile_start: int) -> int:
+        """First row (or column) for the tile that starts at ``tile_start``."""
+        return self.scale * tile_start - self.offset
+
+    def inside(self, tile_start: int, size: int) -> int:
+        """How many of its rows (or columns) lie in ``[0, size)``."""
+        start = self.start(tile_start)
+        return max(0, min(size, start + self.extent) - max(0, start))
+
+    def within(self, tile_starts: Sequence[int], size: int) -> Span:
+        """The part that lies in ``[0, size)`` for at least one tile."""
+        starts = [self.start(t) for t in tile_starts if self.inside(t, size)]
+        first = min((max(0, -start) for start in starts), default=0)
+        end = max((min(self.extent, size - start) for start in starts), default=0)
+        return Span(self.scale, self.offset - first, end - first)
+
+    def through(self, *, stride: int, span: int, pad: int, ratio: int = 1) -> Span:
+        """The input span that a window reads to make this output span.
+
+        ``ratio`` is how often the input moves on for each time that the output does; the result
+        is told in the input's positions, at the last of which the output follows.
+        """
+        pace = self.scale * stride // ratio
+        return Span(
+            scale=pace,
+            offset=self.offset * stride + pad + pace * (ratio - 1),
+            extent=(self.extent - 1) * stride + span if self.extent else 0,
+        )
+
+    def union(self, other: Span) -> Span:
+        """The smallest span that covers both; :class:`ValueError` where they drift apart."""
+        if self.scale != other.scale:
+            raise ValueError("branches of different stride meet")
+        offset = max(self.offset, other.offset)
+        end = max(self.extent - self.offset, other.extent - other.offset)
+        return Span(self.scale, offset, offset + end)
+
+
+@dataclass(frozen=True)
+class Region:
+    """The rows and columns of a tensor that one tile needs."""
+
+    rows: Span
+    cols: Span
+
+    def through(self, operator: Operator, ratio: int = 1) -> Region:
+        """The region of ``operator``'s inputs that makes this region of its output."""
+        w = operator.window
+        return Region(
+            self.rows.through(stride=w.stride_h, span=w.span_h, pad=w.pad_top, ratio=ratio),
+            self.cols.through(stride=w.stride_w, span=w.span_w, pad=w.pad_left),
+        )
+
+    def union(self, other: Region) -> Region:
+        """The smallest region that covers both."""
+        return Region(self.rows.union(other.rows), self.cols.union(other.cols))
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Tiles of one size over an output of ``height`` x ``width``.
+
+    Tiles step by their height along y, and rows outside are skipped. Along x the last tile is moved
+    back to end with the image, so that no column of the output lies outside.
+
+    Parameters
+    ----------
+    first_step : int
+        Number of the first tile along y: zero, or less where line buffers have to fill before the
+        first output row can be made.
+    """
+
+    height: int
+    width: int
+    tile_h: int
+    tile_w: int
+    first_step: int = 0
+
+    @property
+    def steps(self) -> range:
+        """Numbers of the tiles along y; tile ``i`` begins with output row ``i * tile_h``."""
+        return range(self.first_step, -(-self.height // self.tile_h))
+
+    @property
+    def tiles_x(self) -> int:
+        """Tiles along x."""
+        return -(-self.width // self.tile_w)
+
+    @property
+    def col_starts(self) -> tuple[int, ...]:
+        """First output column of each tile."""
+        last = self.width - self.tile_w
+        return tuple(min(i * self.tile_w, last) for i in range(self.tiles_x))
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a stage holds of a tensor, and what of it is new each time its operator runs.
+
+    Parameters
+    ----------
+    region : Region
+        Held.
+    computed : Region
+        The part that is computed; the rest is padding or was left by the time before.
+    kept_rows : int
+        Rows that stay from one time to the next.
+    rate : int
+        How often the operator runs for each tile.
+    """
+
+    region: Region
+    computed: Region
+    kept_rows: int
+    rate: int = 1
+
+
+def stage_holdings(
+    graph: Graph,
+    operators: Sequence[Operator],
+    tiling: Tiling,
+    line_buffered: Collection[str] = (),
+) -> tuple[Mapping[str, Holding], Tiling]:
+    """What a stage holds of each tensor that it reads or writes.
+
+    A line-buffered tensor computes only rows that no earlier tile had, so what it reads is new
+    rows' windows and nothing more: a chain of line buffers holds about a kernel's height of rows
+    each. Its rows are made before the tile that needs them, so the stage begins with tiles above
+    the image in which only buffers fill. Where every tensor inside is line-buffered, an operator in
+    front of strides runs as often for each tile as rows are needed, ``tile_h`` rows at a time.
+
+    What lies outside a tensor in every tile is padding, which nobody computes; so a region reaches
+    beyond the image by its own readers' padding at most, however many layers follow.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    operators : sequence of Operator
+        The stage in execution order; the last one's output is tiled.
+    tiling : Tiling
+        Tiles of that output.
+    line_buffered : collection of str
+        Tensors of mode ROWS.
+
+    Returns
+    -------
+    (mapping of str to Holding, Tiling)
+        By tensor name, and the tiling with the tiles that fill line buffers.
+
+    Raises
+    ------
+    PlanError
+        When branches of different total stride meet inside the stage.
+    """
+    if not line_buffered:
+        return _Walk(graph, tiling, frozenset(), many_rates=False, clips=True).back(
+            operators
+        ), tiling
+    kept = frozenset(line_buffered)
+    many_rates = all(operator.output in kept for operator in operators[:-1])
+    # Without clipping first, to know how far above the image the stage has to begin.
+    unclipped = _Walk(graph, tiling, kept, many_rates=many_rates, clips=False).back(operators)
+    tiling = replace(tiling, first_step=_first_step(unclipped))
+    walk = _Walk(graph, tiling, kept, many_rates=many_rates, clips=True)
+    return walk.back(operators), tiling
+
+
+def _first_step(holdings: Mapping[str, Holding]) -> int:
+    """The latest tile before which no buffer has a row of the image."""
+    first = 0
+    for holding in holdings.values():
+        rows = holding.region.rows
+        if holding.kept_rows:
+            position = 1 + (rows.offset - rows.extent) // rows.scale
+            first = min(first, position // holding.rate)
+    return first
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """Walks backwards from a stage's output tile to its inputs."""
+
+    graph: Graph
+    tiling: Tiling
+    line_buffered: frozenset[str]
+    many_rates: bool
+    clips: bool
+
+    def back(self, operators: Sequence[Operator]) -> Mapping[str, Holding]:
+        """Holdings of all tensors."""
+        tile_h, tile_w = self.tiling.tile_h, self.tiling.tile_w
+        tile = Region(Span(tile_h, 0, tile_h), Span(1, 0, tile_w))
+        needed: dict[str, tuple[Region, int]] = {operators[-1].output: (tile, 1)}
+        holdings: dict[str, Holding] = {}
+        for operator in reversed(operators):
+            if operator.output not in needed:
+                raise PlanError(
+                    f"operator {operator.name} makes nothing that its stage needs",
+                    hint="end the stage where only one tensor is handed on",
+                )
+            region, rate = needed[operator.output]
+            if not operator.inputs:
+                # What brings rows from outside brings them whole.
+                whole = Span(region.cols.scale, 0, self.graph.tensor[operator.output].width)
+                region = Region(region.rows, region.cols.union(whole))
+            holding = self._holding(operator.output, region, rate)
+            holdings[operator.output] = holding
+            ratio = operator.window.stride_h if self.many_rates else 1
+            reads = holding.computed.through(operator, ratio)
+            for name in dict.fromkeys(operator.inputs):
+                if name in operator.whole_inputs:
+                    continue
+                try:
+                    needed[name] = _joined(needed.get(name), (reads, rate * ratio))
+                except ValueError as error:
+                    raise PlanError(
+                        f"operator {operator.name}: {error} at tensor {name}",
+                        hint="end the stage before the branch",
+                    ) from error
+        for name, (region, rate) in needed.items():
+            if name not in holdings:
+                holdings[name] = self._holding(name, region, rate)
+        return holdings
+
+    def _holding(self, name: str, region: Region, rate: int) -> Holding:
+        tensor, rows = self.graph.tensor[name], region.rows
+        cols = region.cols.within(self.tiling.col_starts, tensor.width)
+        if name in self.line_buffered:
+            new_rows = min(rows.extent, rows.scale)
+            kept_rows = rows.extent - new_rows
+            new = Span(rows.scale, rows.offset - kept_rows, new_rows)
+            return Holding(region, Region(new, cols), kept_rows, rate)
+        computed = rows.within(self.tiling.steps, tensor.height) if self.clips else rows
+        return Holding(region, Region(computed, cols), 0, rate)
+
+
+def _joined(known: tuple[Region, int] | None, other: tuple[Region, int]) -> tuple[Region, int]:
+    """The union of what two readers need."""
+    if known is None:
+        return other
+    if known[1] != other[1]:
+        raise ValueError("branches of different stride meet")
+    return known[0].union(other[0]), known[1]
