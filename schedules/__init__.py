@@ -1,0 +1,48 @@
+"""Device kernels: TE computes, schedules and the way to plain C.
+
+Every kernel computes one output row of static width, a flat run of elements, or a whole map, free
+of bounds checks. Rows rely on their caller to have made the padding real in memory; whole maps come
+without theirs.
+"""
+
+from .bare_c import lower_to_bare, print_c
+from .boundary import DequantizeFlat, QuantizeFlat
+from .channels import is_small_accumulator, requantisation_fields
+from .conv import ConvRow
+from .dense import Dense
+from .depthwise import DepthwiseRow
+from .depthwise_map import DepthwiseMap, WindowAxis
+from .elementwise import AddFlat, LookupFlat, MulFlat
+from .kernel import Constants, Kernel
+from .movement import CopyRow, Fill, ResizeNearestRow, StridedSlice, Transpose, nearest_indices
+from .pool import AvgPoolPadded, MeanSpatial, PoolRow
+from .softmax import SoftmaxRows
+
+__all__ = [
+    "AddFlat",
+    "AvgPoolPadded",
+    "Constants",
+    "ConvRow",
+    "CopyRow",
+    "Dense",
+    "DepthwiseMap",
+    "DepthwiseRow",
+    "DequantizeFlat",
+    "Fill",
+    "Kernel",
+    "LookupFlat",
+    "MeanSpatial",
+    "MulFlat",
+    "PoolRow",
+    "QuantizeFlat",
+    "ResizeNearestRow",
+    "SoftmaxRows",
+    "StridedSlice",
+    "Transpose",
+    "WindowAxis",
+    "is_small_accumulator",
+    "lower_to_bare",
+    "nearest_indices",
+    "print_c",
+    "requantisation_fields",
+]
