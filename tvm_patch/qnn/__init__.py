@@ -1,0 +1,29 @@
+"""The integer-only Relax dialect ``qnn.*``: operators, arithmetic, folding and verification.
+
+``import tvm_patch.qnn`` registers the operators with TVM, and how ``relax.build`` lowers them on
+the host. :func:`to_integer` turns a QDQ module
+into the dialect, :func:`run_reference` interprets it on numpy arrays.
+"""
+
+from __future__ import annotations
+
+from tvm_patch.qnn import legalize, ops
+from tvm_patch.qnn.boundary import StripBoundary, strip_boundary
+from tvm_patch.qnn.fold import FoldQDQ
+from tvm_patch.qnn.lowering import to_integer
+from tvm_patch.qnn.reference import output_names, run_outputs, run_reference
+from tvm_patch.qnn.verify import verify, verify_shapes
+
+__all__ = [
+    "FoldQDQ",
+    "StripBoundary",
+    "legalize",
+    "ops",
+    "output_names",
+    "run_outputs",
+    "run_reference",
+    "strip_boundary",
+    "to_integer",
+    "verify",
+    "verify_shapes",
+]
