@@ -1,0 +1,362 @@
+"""Which kernel makes an operator's output, given where and how wide its rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tvm_patch import schedules
+from tvm_patch.analysis import Network, OperatorDetail
+from tvm_patch.errors import UnsupportedOperatorError
+from tvm_patch.lower.stage_loop import is_flat, row_pixels
+from tvm_patch.plan.graph import Tensor
+from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
+from tvm_patch.schedules.kernel import Constants, Kernel
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a kernel is wanted for.
+
+    Parameters
+    ----------
+    detail : OperatorDetail
+        Attributes and constants.
+    inputs : tuple of Tensor
+        Whole tensors that are read.
+    output : Tensor
+        Whole tensor that is written.
+    columns : int
+        Pixels made in one call: a row of a tile, or all of a map when nothing is tiled.
+    in_row_pixels : int
+        Pixels from one row of the first input to the next.
+    is_whole : bool
+        The call takes its inputs whole, not by rows.
+    """
+
+    detail: OperatorDetail
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    columns: int
+    in_row_pixels: int
+    is_whole: bool
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        return self.detail.attributes
+
+    @property
+    def channels(self) -> int:
+        return self.output.shape[-1]
+
+    @property
+    def elements(self) -> int:
+        """Elements made in one call of an elementwise kernel."""
+        return self.columns * self.channels
+
+
+def choose_kernels(network: Network, group: Group, layout: OperatorLayout) -> tuple[Kernel, ...]:
+    """The kernels of one operator of a group.
+
+    Returns
+    -------
+    tuple of Kernel
+        One; none for an operator that only moves rows or of which no tile needs anything inside
+        the image; one for each input of a concatenation.
+
+    Raises
+    ------
+    UnsupportedOperatorError
+        When there is no kernel.
+    """
+    operator = layout.operator
+    makes_nothing = group.tiling is not None and 0 in (layout.rows, layout.columns)
+    moves_rows = operator.kind == FETCH or (operator.kind == "pad" and group.tiling is not None)
+    if makes_nothing or moves_rows:
+        return ()
+    choose = _CHOICES.get(operator.kind)
+    if choose is None:
+        raise UnsupportedOperatorError(
+            f"operator {operator.name}: no kernel for {operator.kind}",
+            hint="docs/operators.md lists what there is",
+        )
+    tensor = network.graph.tensor
+    output = tensor[operator.output]
+    whole_pixels = prod(output.shape[:-1])
+    flat = group.tiling is None or is_flat(group)
+    source = group.blocks[operator.inputs[0]]
+    request = _Request(
+        detail=network.details[operator.name],
+        inputs=tuple(tensor[name] for name in operator.inputs),
+        output=output,
+        columns=whole_pixels if flat else layout.columns,
+        in_row_pixels=whole_pixels if flat else row_pixels(source, layout.windows[0]),
+        is_whole=group.tiling is None,
+    )
+    kernels = choose(request)
+    return kernels if isinstance(kernels, tuple) else (kernels,)
+
+
+def _requantisation(request: _Request) -> dict[str, Any]:
+    """The fields that all multiply-accumulate kernels share."""
+    attributes, constants = request.attributes, request.detail.constants
+    channel_axis = -1 if request.detail.kind == "depthwise_conv2d" else 0
+    return {
+        "output_zero_point": attributes["output_zero_point"],
+        "clamp_min": attributes["clamp_min"],
+        "clamp_max": attributes["clamp_max"],
+        "rounding": attributes["rounding"],
+        **schedules.requantisation_fields(constants, channel_axis),
+    }
+
+
+def _conv2d(request: _Request) -> Kernel:
+    attributes = request.attributes
+    _, kernel_h, kernel_w, _ = request.detail.constants["weight"].shape
+    return schedules.ConvRow(
+        in_row_pixels=request.in_row_pixels,
+        in_channels=request.inputs[0].shape[3],
+        out_width=request.columns,
+        out_channels=request.channels,
+        kernel_h=kernel_h,
+        kernel_w=kernel_w,
+        stride_w=attributes["strides"][1],
+        dilation_h=attributes["dilation"][0],
+        dilation_w=attributes["dilation"][1],
+        groups=attributes["groups"],
+        **_requantisation(request),
+    )
+
+
+def _depthwise_conv2d(request: _Request) -> Kernel:
+    attributes = request.attributes
+    kernel_h, kernel_w, _ = request.detail.constants["weight"].shape
+    if request.is_whole:
+        _, in_height, in_width, in_channels = request.inputs[0].shape
+        top, left, bottom, right = attributes["padding"]
+        return schedules.DepthwiseMap(
+            in_height=in_height,
+            in_width=in_width,
+            in_channels=in_channels,
+            depth_multiplier=attributes["depth_multiplier"],
+            kernel_h=kernel_h,
+            kernel_w=kernel_w,
+            strides=(attributes["strides"][0], attributes["strides"][1]),
+            padding=(top, left, bottom, right),
+            dilation=(attributes["dilation"][0], attributes["dilation"][1]),
+            input_zero_point=attributes["input_zero_point"],
+            **_requantisation(request),
+        )
+    return schedules.DepthwiseRow(
+        in_row_pixels=request.in_row_pixels,
+        in_channels=request.inputs[0].shape[3],
+        out_width=request.columns,
+        depth_multiplier=attributes["depth_multiplier"],
+        kernel_h=kernel_h,
+        kernel_w=kernel_w,
+        stride_w=attributes["strides"][1],
+        dilation_h=attributes["dilation"][0],
+        dilation_w=attributes["dilation"][1],
+        **_requantisation(request),
+    )
+
+
+def _dense(request: _Request) -> Kernel:
+    out_features, in_features = request.detail.constants["weight"].shape
+    return schedules.Dense(
+        in_features=in_features, out_features=out_features, **_requantisation(request)
+    )
+
+
+def _pool(request: _Request) -> Kernel:
+    attributes = request.attributes
+    pool_h, pool_w = attributes["pool_size"]
+    clamp = {"clamp_min": attributes["clamp_min"], "clamp_max": attributes["clamp_max"]}
+    kind = request.detail.kind.removesuffix("_pool2d")
+    if kind == "avg" and any(attributes["padding"]):
+        _, in_height, in_width, channels = request.inputs[0].shape
+        top, left, bottom, right = attributes["padding"]
+        return schedules.AvgPoolPadded(
+            in_height=in_height,
+            in_width=in_width,
+            channels=channels,
+            out_height=request.output.height,
+            out_width=request.output.width,
+            pool_h=pool_h,
+            pool_w=pool_w,
+            stride_h=attributes["strides"][0],
+            stride_w=attributes["strides"][1],
+            pad_top=top,
+            pad_left=left,
+            pad_bottom=bottom,
+            pad_right=right,
+            **clamp,
+        )
+    return schedules.PoolRow(
+        kind=kind,
+        in_row_pixels=request.in_row_pixels,
+        channels=request.channels,
+        out_width=request.columns,
+        pool_h=pool_h,
+        pool_w=pool_w,
+        stride_w=attributes["strides"][1],
+        **clamp,
+    )
+
+
+def _mean(request: _Request) -> Kernel:
+    attributes, shape = request.attributes, request.inputs[0].shape
+    if sorted(axis % 4 for axis in attributes["axes"]) != [1, 2]:
+        raise UnsupportedOperatorError(
+            f"operator {request.output.name}: mean over axes {attributes['axes']}",
+            hint="only the mean over rows and columns (axes 1 and 2) has a kernel",
+        )
+    return schedules.MeanSpatial(
+        pixels=shape[1] * shape[2],
+        channels=shape[3],
+        input_zero_point=attributes["input_zero_point"],
+        output_zero_point=attributes["output_zero_point"],
+        multiplier=attributes["multiplier"],
+        shift=attributes["shift"],
+    )
+
+
+@dataclass(frozen=True)
+class WithConstantOperand:
+    """A two-operand kernel whose second operand is a constant of the model.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Takes lhs, rhs, out; a constant stands where rhs does.
+    """
+
+    kernel: Kernel
+
+    @property
+    def name(self) -> str:
+        """The kernel's own."""
+        return self.kernel.name
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """The second operand."""
+        return ("rhs",)
+
+    @property
+    def macs(self) -> int:
+        """The kernel's own."""
+        return self.kernel.macs
+
+    def pack(self, constants: Constants) -> Constants:
+        """The operand, flat."""
+        return {"rhs": np.ascontiguousarray(constants["rhs"]).reshape(-1)}
+
+    def prim_func(self) -> Any:
+        """The kernel's own."""
+        return self.kernel.prim_func()
+
+
+def _binary(request: _Request) -> Kernel:
+    attributes = dict(request.attributes)
+    constants = request.detail.constants
+    if "lhs" in constants or request.inputs[0].shape != request.output.shape:
+        raise UnsupportedOperatorError(
+            f"operator {request.output.name}: the first operand of {request.detail.kind} is "
+            "constant or broadcast",
+            hint="put the full-size operand first",
+        )
+    rhs = constants["rhs"].shape if "rhs" in constants else request.inputs[-1].shape
+    attributes["length"] = request.elements
+    full = rhs == request.output.shape and len(request.inputs) == 2
+    attributes["rhs_length"] = request.elements if full else prod(rhs)
+    kernel: Kernel
+    if request.detail.kind == "mul":
+        kernel = schedules.MulFlat(**attributes)
+    else:
+        kernel = schedules.AddFlat(**attributes, subtract=request.detail.kind == "subtract")
+    return WithConstantOperand(kernel) if "rhs" in constants else kernel
+
+
+def _lookup(request: _Request) -> Kernel:
+    return schedules.LookupFlat(length=request.elements)
+
+
+def _quantize(request: _Request) -> Kernel:
+    zero_point = request.attributes["zero_point"]
+    return schedules.QuantizeFlat(length=request.elements, zero_point=zero_point)
+
+
+def _dequantize(request: _Request) -> Kernel:
+    zero_point = request.attributes["zero_point"]
+    return schedules.DequantizeFlat(length=request.elements, zero_point=zero_point)
+
+
+def _softmax(request: _Request) -> Kernel:
+    shape = request.output.shape
+    return schedules.SoftmaxRows(rows=prod(shape[:-1]), length=shape[-1], **request.attributes)
+
+
+def _resize_nearest(request: _Request) -> Kernel:
+    attributes = request.attributes
+    return schedules.ResizeNearestRow(
+        in_width=request.inputs[0].width,
+        out_width=request.output.width,
+        channels=request.channels,
+        align_corners=bool(attributes["align_corners"]),
+        half_pixel_centers=bool(attributes["half_pixel_centers"]),
+    )
+
+
+def _concatenate(request: _Request) -> tuple[Kernel, ...]:
+    axis = request.attributes["axis"] % len(request.output.shape)
+    pixels = prod(request.output.shape[:axis])
+    stride = prod(request.output.shape[axis:])
+    return tuple(
+        schedules.CopyRow(
+            pixels=pixels,
+            channels=prod(tensor.shape[axis:]),
+            in_stride=prod(tensor.shape[axis:]),
+            out_stride=stride,
+        )
+        for tensor in request.inputs
+    )
+
+
+def _transpose(request: _Request) -> Kernel:
+    axes = tuple(request.attributes["axes"])
+    return schedules.Transpose(shape=request.inputs[0].shape, axes=axes)
+
+
+def _strided_slice(request: _Request) -> Kernel:
+    begin, strides = request.attributes["begin"], request.attributes["strides"]
+    spans = zip(begin, strides, request.output.shape, strict=True)
+    end = [first + (size - 1) * step + (1 if step > 0 else -1) for first, step, size in spans]
+    return schedules.StridedSlice(
+        shape=request.inputs[0].shape, begin=tuple(begin), end=tuple(end), strides=tuple(strides)
+    )
+
+
+_CHOICES: Mapping[str, Callable[[_Request], Kernel | tuple[Kernel, ...]]] = {
+    "add": _binary,
+    "avg_pool2d": _pool,
+    "concatenate": _concatenate,
+    "conv2d": _conv2d,
+    "dense": _dense,
+    "depthwise_conv2d": _depthwise_conv2d,
+    "dequantize": _dequantize,
+    "lookup": _lookup,
+    "max_pool2d": _pool,
+    "mean": _mean,
+    "mul": _binary,
+    "permute_dims": _transpose,
+    "quantize": _quantize,
+    "resize_nearest": _resize_nearest,
+    "softmax": _softmax,
+    "strided_slice": _strided_slice,
+    "subtract": _binary,
+}

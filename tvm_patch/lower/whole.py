@@ -1,0 +1,86 @@
+"""Operators that take their inputs whole: one kernel call, or one for each part of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from tvm_patch.analysis import Network
+from tvm_patch.lower.address import AddressSpace
+from tvm_patch.lower.stage_loop import KernelCall
+from tvm_patch.lower.statements import Expr, Stmt, call, loop, sequence
+from tvm_patch.plan.layout import Group
+from tvm_patch.schedules.movement import nearest_indices
+
+
+class WholeCall:
+    """Generates the body of a group without tiles; parameters as those of ``StageLoop``.
+
+    A concatenation has a kernel for each input, which writes its part of the output.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        group: Group,
+        addresses: AddressSpace,
+        storage_of: Mapping[str, str],
+        kernels: Mapping[str, Sequence[KernelCall]],
+    ) -> None:
+        self._graph = network.graph
+        self._operator = group.operators[0].operator
+        self._detail = network.details[self._operator.name]
+        self._addresses = addresses
+        self._storage_of = storage_of
+        self._kernels = kernels[self._operator.name]
+
+    def body(self) -> Stmt:
+        """The calls."""
+        if self._operator.kind == "resize_nearest":
+            return self._resize()
+        if self._operator.kind == "concatenate":
+            return self._concatenate()
+        inputs = [self._pointer(name) for name in self._operator.inputs]
+        return self._call(self._kernels[0], inputs)
+
+    def _pointer(self, name: str, offset_bytes: Expr = 0) -> Expr:
+        dtype = self._graph.tensor[name].dtype
+        return self._addresses.storage(self._storage_of[name], offset_bytes, dtype)
+
+    def _call(
+        self, kernel: KernelCall, inputs: Sequence[Expr], output_offset_bytes: Expr = 0
+    ) -> Stmt:
+        constants = [self._addresses.constant(self._operator.name, r) for r in kernel.constants]
+        output = self._pointer(self._operator.output, output_offset_bytes)
+        return call(kernel.symbol, *inputs, *constants, output)
+
+    def _concatenate(self) -> Stmt:
+        """Each input's part begins where the one before ends."""
+        output = self._graph.tensor[self._operator.output]
+        axis = self._detail.attributes["axis"] % len(output.shape)
+        statements: list[Stmt] = []
+        offset_bytes = 0
+        for kernel, name in zip(self._kernels, self._operator.inputs, strict=True):
+            statements.append(self._call(kernel, [self._pointer(name)], offset_bytes))
+            offset_bytes += prod(self._graph.tensor[name].shape[axis:])
+        return sequence(statements)
+
+    def _resize(self) -> Stmt:
+        """Row by row; a loop where source rows follow a simple rule."""
+        source = self._graph.tensor[self._operator.inputs[0]]
+        output = self._graph.tensor[self._operator.output]
+        rows = nearest_indices(
+            source.height,
+            output.height,
+            align_corners=bool(self._detail.attributes["align_corners"]),
+            half_pixel_centers=bool(self._detail.attributes["half_pixel_centers"]),
+        ).tolist()
+
+        def row(y: Expr, source_row: Expr) -> Stmt:
+            data = self._pointer(source.name, source_row * source.row_bytes)
+            return self._call(self._kernels[0], [data], y * output.row_bytes)
+
+        factor, remainder = divmod(output.height, source.height)
+        if remainder == 0 and rows == [y // factor for y in range(output.height)]:
+            return loop("row", output.height, lambda y: row(y, y // factor))
+        return sequence([row(y, source_row) for y, source_row in enumerate(rows)])

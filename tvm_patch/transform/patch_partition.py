@@ -1,0 +1,186 @@
+"""``PatchPartition``: run the first layers patch by patch.
+
+The pass carries out a plan. It may be given one, or told where to split and how fine a grid to
+cut, or given a RAM limit and left to choose.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from typing import Any
+
+import tvm
+from tvm import IRModule
+
+from tvm_patch.analysis import Network, read_network
+from tvm_patch.errors import PlanError, TvmPatchError
+from tvm_patch.plan import (
+    Buffering,
+    Evaluator,
+    InputMode,
+    Objective,
+    Plan,
+    Requirements,
+    choose_plan,
+    execution_of,
+    stage_from_split,
+)
+from tvm_patch.qnn import to_integer
+from tvm_patch.transform.stage_function import PLAN_ATTRIBUTE, StageExtractor
+
+_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1 << 20, "mb": 1 << 20}
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of ``"64K"``, ``"64KB"``, ``"1M"`` or a plain number; K is 1024.
+
+    Raises
+    ------
+    PlanError
+        When it is no size.
+    """
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    if match is None or match[2].lower() not in _UNITS:
+        raise PlanError(f"{text!r} is not a size in bytes", hint="write 65536, 64K or 64KB")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+class _PatchPartition:
+    """Rewrite the network's first stage to run patch by patch.
+
+    Parameters
+    ----------
+    plan : Plan or None
+        Carried out as it is.
+    split : int or str or None
+        Number of operators in the stage, or its last operator; needs ``grid``.
+    grid : (int, int) or None
+        Tiles along y and x.
+    ram : int or str or None
+        Limit of inference peak SRAM, for example ``"64KB"``: the fewest MACs that fit.
+    objective : {"memory", "macs"} or None
+        What to be best at when choosing; least memory where nothing else is said.
+    max_overhead : float or None
+        Greatest MAC overhead allowed when choosing.
+    buffering : {"any", "patch", "rows"}
+        Recompute halos, keep rows in line buffers, or whichever is better.
+    input_mode : InputMode
+        ``ROWS`` for a device that fetches its input row by row; the host always has it whole.
+    algorithm : str
+        Packing algorithm.
+    name : str
+        Name of the model, for messages and the plan.
+
+    Returns
+    -------
+    tvm.transform.Pass
+        Takes quantised Relax (QDQ or already integer-only). In the result ``main`` calls private
+        functions ``stage0``, ... that carry their plan, and the module the whole plan. It still
+        runs on the host, tile by tile, and computes the same integers.
+
+    Raises
+    ------
+    PlanError
+        When arguments contradict each other or the plan does not suit the module.
+    DoesNotFitError
+        When nothing fits ``ram``.
+    """
+
+    def __init__(
+        self,
+        plan: Plan | None = None,
+        *,
+        split: int | str | None = None,
+        grid: tuple[int, int] | None = None,
+        ram: int | str | None = None,
+        objective: Objective | None = None,
+        max_overhead: float | None = None,
+        buffering: Buffering = "any",
+        input_mode: InputMode = InputMode.RESIDENT,
+        algorithm: str = "hill_climb",
+        name: str = "model",
+    ) -> None:
+        if (split is None) != (grid is None):
+            raise PlanError(
+                "split and grid go together", hint="PatchPartition(split=7, grid=(4, 4))"
+            )
+        if sum(value is not None for value in (plan, split, ram)) > 1:
+            raise PlanError("give one of plan, split with grid, or ram")
+        self._plan = plan
+        self._split = split
+        self._grid = grid
+        self._requirements = Requirements(
+            ram_bytes=None if ram is None else parse_size(ram),
+            objective=objective,
+            max_overhead=max_overhead,
+            buffering=buffering,
+            input_mode=input_mode,
+        )
+        self._algorithm = algorithm
+        self._name = name
+        self.error: TvmPatchError | None = None
+
+    def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
+        """Called by TVM."""
+        self.error = None
+        try:
+            mod = to_integer(mod)
+            network = read_network(mod, name=self._name)
+            return partition(mod, network, self._decide(network))
+        except TvmPatchError as error:
+            self.error = error
+            raise
+
+    def _decide(self, network: Network) -> Plan:
+        graph = network.graph
+        if self._plan is not None:
+            return self._plan
+        if self._split is not None and self._grid is not None:
+            evaluator = Evaluator(graph)
+            candidate = evaluator.evaluate((stage_from_split(graph, self._split, self._grid),))
+            return evaluator.pack(candidate, algorithm=self._algorithm)
+        return choose_plan(graph, self._requirements, algorithm=self._algorithm)
+
+
+_ModulePass: Any = tvm.transform.module_pass(_PatchPartition, opt_level=0, name="PatchPartition")
+
+
+class PatchPartition(_ModulePass):  # type: ignore[misc]  # TVM is not typed
+    __doc__ = _PatchPartition.__doc__
+
+    def __call__(self, mod: IRModule) -> IRModule:
+        """Run the pass; errors arrive as they were raised, which TVM's FFI alone would not do."""
+        try:
+            return super().__call__(mod)
+        except Exception:
+            if self._inst.error is not None:
+                raise self._inst.error from None
+            raise
+
+
+def partition(mod: IRModule, network: Network, plan: Plan) -> IRModule:
+    """Carry out a plan on an integer-only module.
+
+    Raises
+    ------
+    PlanError
+        When the plan belongs to another model or cannot be carried out.
+    """
+    execution_of(network.graph, plan)
+    stages = [
+        (f"stage{i}", stage.operators, json.dumps(asdict(stage), sort_keys=True))
+        for i, stage in enumerate(plan.stages)
+    ]
+    extracted = StageExtractor(mod).extract(stages) if stages else mod
+    return extracted.with_attr(PLAN_ATTRIBUTE, plan.to_json())
+
+
+def plan_of(mod: IRModule) -> Plan | None:
+    """The plan that a module carries, if it has been partitioned."""
+    if mod.attrs is None or PLAN_ATTRIBUTE not in mod.attrs:
+        return None
+    return Plan.from_json(str(mod.attrs[PLAN_ATTRIBUTE]), source="module attribute")
