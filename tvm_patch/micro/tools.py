@@ -1,0 +1,120 @@
+"""The tools that building and emulating need, and how to get those that are missing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tvm_patch.errors import ToolMissingError
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program that is looked for on the path.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in messages.
+    commands : tuple of str
+        Names to look for, the preferred one first.
+    purpose : str
+        What needs it.
+    packages : tuple of str
+        Packages of Debian and Ubuntu which bring it.
+    """
+
+    name: str
+    commands: tuple[str, ...]
+    purpose: str
+    packages: tuple[str, ...]
+
+    @property
+    def install_command(self) -> str:
+        """How to get it on Debian or Ubuntu."""
+        return "sudo apt-get install " + " ".join(self.packages)
+
+
+@dataclass(frozen=True)
+class FoundTool:
+    """A tool that is there: its path, and its version where it tells ("unknown" where not)."""
+
+    tool: Tool
+    path: Path
+    version: str
+
+
+ARM_COMPILER = Tool(
+    "arm-none-eabi-gcc",
+    ("arm-none-eabi-gcc",),
+    "building firmware for Cortex-M",
+    ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi"),
+)
+EMULATOR = Tool(
+    "qemu-system-arm", ("qemu-system-arm",), "running emulated boards", ("qemu-system-arm",)
+)
+HOST_COMPILER = Tool("cc", ("cc", "gcc", "clang"), "building for the host", ("gcc", "libc6-dev"))
+CMAKE = Tool("cmake", ("cmake",), "building the generated folder by itself", ("cmake",))
+
+ALL_TOOLS = (ARM_COMPILER, EMULATOR, HOST_COMPILER, CMAKE)
+
+
+def find_tool(tool: Tool) -> Path:
+    """Return the path of ``tool``.
+
+    Raises
+    ------
+    ToolMissingError
+        If it is not on the path; the hint is the line that installs it.
+    """
+    for command in tool.commands:
+        path = shutil.which(command)
+        if path is not None:
+            return Path(path)
+    raise ToolMissingError(
+        f"{tool.name} is not installed; {tool.purpose} needs it", hint=tool.install_command
+    )
+
+
+def inspect_tool(tool: Tool) -> FoundTool:
+    """Return the path and the version of ``tool``.
+
+    Raises
+    ------
+    ToolMissingError
+        If it is not on the path.
+    """
+    path = find_tool(tool)
+    try:
+        answer = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        answer = ""
+    lines = answer.splitlines()
+    found = re.findall(r"\d+\.\d+(?:\.\d+)?", lines[0]) if lines else []
+    # Distributions add numbers of their own; the program's is the most detailed one.
+    return FoundTool(tool, path, max(found, key=len) if found else "unknown")
+
+
+def find_arm_compiler() -> Path:
+    """Return the path of the Cortex-M compiler, once its C library is there too.
+
+    Raises
+    ------
+    ToolMissingError
+        If either is missing: Debian and Ubuntu pack them apart.
+    """
+    compiler = find_tool(ARM_COMPILER)
+    asked = [str(compiler), "-mcpu=cortex-m7", "-mthumb", "-print-file-name=libc.a"]
+    answer = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False).stdout
+    if not Path(answer.strip()).is_absolute():
+        raise ToolMissingError(
+            "newlib, the C library for Cortex-M, is not installed; "
+            f"{ARM_COMPILER.purpose} needs it",
+            hint=ARM_COMPILER.install_command,
+        )
+    return compiler

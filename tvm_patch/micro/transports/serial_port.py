@@ -1,0 +1,70 @@
+"""A serial port, for boards on a cable."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from tvm_patch.errors import DeviceSilentError, ToolMissingError
+from tvm_patch.micro.transports.base import Transport
+
+
+class SerialTransport(Transport):
+    """A serial port.
+
+    Parameters
+    ----------
+    port : str
+        Device path, or any URL that pyserial takes.
+    baud_rate : int
+        Bits a second.
+
+    Raises
+    ------
+    ToolMissingError
+        If pyserial is not installed.
+    DeviceSilentError
+        If the port cannot be opened.
+    """
+
+    def __init__(self, port: str, baud_rate: int = 115_200) -> None:
+        self._serial_module = _import_pyserial()
+        self._port_name = port
+        try:
+            self._port = self._serial_module.serial_for_url(port, baudrate=baud_rate)
+        except (self._serial_module.SerialException, ValueError) as error:
+            raise DeviceSilentError(f"{port}: cannot be opened: {error}") from error
+
+    @property
+    def name(self) -> str:
+        return self._port_name
+
+    def write(self, data: bytes, timeout_s: float) -> None:
+        self._port.write_timeout = timeout_s
+        try:
+            self._port.write(data)
+        except self._serial_module.SerialException as error:
+            raise DeviceSilentError(f"{self._port_name}: {error}") from error
+
+    def read(self, timeout_s: float) -> bytes:
+        try:
+            self._port.timeout = max(0.0, timeout_s)
+            first: bytes = self._port.read(1)
+            # Whatever else has come already: one byte at a time would be one wait at a time.
+            return first + bytes(self._port.read(self._port.in_waiting)) if first else b""
+        except self._serial_module.SerialException as error:
+            raise DeviceSilentError(f"{self._port_name}: {error}") from error
+
+    def close(self) -> None:
+        self._port.close()
+
+
+def _import_pyserial() -> ModuleType:
+    try:
+        import serial
+    except ImportError as error:
+        raise ToolMissingError(
+            "pyserial is not installed; boards on a serial port need it",
+            hint="pip install 'tvm-patch[full]'",
+        ) from error
+    module: ModuleType = serial
+    return module
