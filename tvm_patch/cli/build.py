@@ -1,0 +1,95 @@
+"""``tvm-patch build``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tvm_patch.cli.options import (
+    Algorithm,
+    BoardName,
+    BufferingOption,
+    Buffers,
+    Emulate,
+    Grid,
+    InputForm,
+    InputOption,
+    Io,
+    IoForm,
+    Layers,
+    MaxOverhead,
+    Model,
+    Optimize,
+    OutputFolder,
+    PlanFile,
+    Ram,
+    Split,
+    Verbose,
+)
+from tvm_patch.cli.planning import Wishes, decide
+
+
+def build(
+    model: Model,
+    board: BoardName = "qemu_cortex_m7",
+    emulate: Emulate = False,
+    ram: Ram = None,
+    optimize: Optimize = None,
+    max_overhead: MaxOverhead = None,
+    buffering: BufferingOption = Buffers.ANY,
+    input_form: InputOption = InputForm.RESIDENT,
+    split: Split = None,
+    grid: Grid = None,
+    layers: Layers = False,
+    plan_file: PlanFile = None,
+    algorithm: Algorithm = "hill_climb",
+    io: IoForm = Io.MODEL,
+    c_only: Annotated[
+        bool, typer.Option("--c-only", help="Write the C folder and build no firmware.")
+    ] = False,
+    output: OutputFolder = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write a model's C and build firmware of it."""
+    from tvm_patch.cli.building import build_model, find_target, output_folder
+    from tvm_patch.cli.terminal import activity, show
+    from tvm_patch.pipeline import generate, prepare
+
+    wishes = Wishes(
+        ram,
+        optimize,
+        max_overhead,
+        split,
+        grid,
+        layers,
+        plan_file,
+        algorithm,
+        buffering,
+        input_form,
+    )
+    wishes.check()
+    target = find_target(board, emulate)
+    if not c_only:
+        target.check_tools(runs=False)
+    with activity(f"import {model.name}") as shown:
+        prepared = prepare(model, io=io.value)
+        shown.step("plan")
+        plan = decide(prepared, wishes, shown)
+        folder = output_folder(output, model)
+        if c_only:
+            shown.step("generate C")
+            generate(prepared, plan, folder / "model")
+            firmware = None
+        else:
+            _, firmware = build_model(prepared, plan, target, folder, shown)
+    show(
+        f"C:        {folder / 'model'} (arena {plan.memory.arena_bytes:,} bytes, "
+        f"F {plan.mac_overhead:.3f})"
+    )
+    if firmware is not None:
+        show(
+            f"firmware: {firmware.elf_path} ({firmware.flash_bytes:,} bytes of flash, "
+            f"{firmware.static_sram_bytes:,} of static SRAM)",
+            f"next:     tvm-patch measure {folder}",
+        )

@@ -1,0 +1,204 @@
+"""Options that several verbs have, and how shells complete them.
+
+Nothing heavy is imported here: a shell that completes a command line must not wait for TVM.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from tvm_patch.errors import PlanError
+
+if TYPE_CHECKING:
+    from tvm_patch.plan import Requirements
+
+# Typer reads these annotations at run time and gives `| None` its meaning on Python 3.10 only
+# through Optional.
+
+
+class Io(StrEnum):
+    """What to do with a float32 boundary."""
+
+    MODEL = "model"
+    INT8 = "int8"
+
+
+class Goal(StrEnum):
+    """What a plan is to be best at."""
+
+    MEMORY = "memory"
+    MACS = "macs"
+
+
+class InputForm(StrEnum):
+    """Where the input lives."""
+
+    RESIDENT = "resident"
+    ROWS = "rows"
+
+
+class Buffers(StrEnum):
+    """How stages may run."""
+
+    ANY = "any"
+    PATCH = "patch"
+    ROWS = "rows"
+
+
+def _complete_board(incomplete: str) -> list[str]:
+    from tvm_patch.board import list_boards
+
+    return [name for name in list_boards() if name.startswith(incomplete)]
+
+
+def _complete_algorithm(incomplete: str) -> list[str]:
+    from tvm_patch.memory import ALGORITHMS
+
+    return [name for name in ALGORITHMS if name.startswith(incomplete)]
+
+
+Model = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL", help="An int8 TFLite file, or an ONNX file in QDQ form."),
+]
+BuiltFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="What build or deploy has written.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.")]
+JsonFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--json", metavar="FILE", help="Write the results as JSON too."),
+]
+BoardName = Annotated[
+    str,
+    typer.Option(
+        "--board",
+        "-b",
+        metavar="NAME",
+        autocompletion=_complete_board,
+        help="What to build for; `tvm-patch boards` lists them.",
+    ),
+]
+Emulate = Annotated[
+    bool,
+    typer.Option("--emulate", help="Run a real board's memory limits on an emulated board."),
+]
+Port = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--port", metavar="DEVICE", help="Serial port of a real board."),
+]
+Runs = Annotated[int, typer.Option("--runs", min=1, help="Inferences to time.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random inputs.")]
+IoForm = Annotated[
+    Io, typer.Option("--io", help="int8 strips a float32 input or output off the model.")
+]
+Algorithm = Annotated[
+    str,
+    typer.Option(
+        "--algorithm",
+        metavar="NAME",
+        autocompletion=_complete_algorithm,
+        help="Packing of the arena: hill_climb, exact (needs ortools), greedy_by_size, ...",
+    ),
+]
+Layers = Annotated[
+    bool, typer.Option("--layers", help="Layer by layer: nothing is run patch by patch.")
+]
+Ram = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--ram",
+        metavar="SIZE",
+        help="Limit of inference peak SRAM, arena and stack: 64K, 64KB or 65536.",
+    ),
+]
+Optimize = Annotated[
+    Optional[Goal],  # noqa: UP045
+    typer.Option(
+        "--optimize", help="Least memory, or fewest MACs; with --ram, fewest MACs that fit."
+    ),
+]
+MaxOverhead = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--max-overhead",
+        metavar="F",
+        min=1.0,
+        help="Most MACs allowed, as a multiple of the layer-by-layer network's.",
+    ),
+]
+InputOption = Annotated[
+    InputForm,
+    typer.Option(
+        "--input",
+        help="rows: the firmware fetches the input row by row, and no whole image is resident.",
+    ),
+]
+BufferingOption = Annotated[
+    Buffers,
+    typer.Option(
+        "--buffering",
+        help="How stages run: patch recomputes halos, rows keeps them in line buffers and does "
+        "no MAC twice, any takes what is better.",
+    ),
+]
+Split = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--split",
+        metavar="N|NAME",
+        help="End the first stage after N operators, or after the one of this name.",
+    ),
+]
+Grid = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--grid", metavar="RxC", help="Tiles of the stage along y and x: 4x4."),
+]
+PlanFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--plan", metavar="FILE", help="Carry out a plan that `plan` has written."),
+]
+OutputFolder = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--output", "-o", metavar="DIR", help="Folder for C and firmware; out/MODEL by default."
+    ),
+]
+
+
+def parse_grid(text: str) -> tuple[int, int]:
+    """Rows and columns of ``4x4``.
+
+    Raises
+    ------
+    PlanError
+        When it is no grid.
+    """
+    rows, separator, columns = text.lower().partition("x")
+    if not (separator and rows.isdecimal() and columns.isdecimal()):
+        raise PlanError(f"{text!r} is not a grid of tiles", hint="write rows x columns: 4x4")
+    return int(rows), int(columns)
+
+
+def make_requirements(
+    ram: str | None,
+    optimize: Goal | None,
+    max_overhead: float | None,
+    buffering: Buffers = Buffers.ANY,
+    input_form: InputForm = InputForm.RESIDENT,
+) -> Requirements:
+    """Requirements from the options."""
+    from tvm_patch.plan import InputMode, Requirements
+    from tvm_patch.transform import parse_size
+
+    return Requirements(
+        ram_bytes=None if ram is None else parse_size(ram),
+        objective=None if optimize is None else optimize.value,
+        max_overhead=max_overhead,
+        buffering=buffering.value,
+        input_mode=InputMode(input_form.value),
+    )

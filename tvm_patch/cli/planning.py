@@ -1,0 +1,149 @@
+"""From options to a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tvm_patch.cli.options import Buffers, Goal, InputForm, make_requirements, parse_grid
+from tvm_patch.errors import DoesNotFitError, PlanError
+
+if TYPE_CHECKING:
+    from tvm_patch.cli.terminal import Activity
+    from tvm_patch.pipeline import Prepared
+    from tvm_patch.plan import Graph, Plan
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the options say about the plan; see :mod:`tvm_patch.cli.options`."""
+
+    ram: str | None = None
+    optimize: Goal | None = None
+    max_overhead: float | None = None
+    split: str | None = None
+    grid: str | None = None
+    layers: bool = False
+    plan_file: Path | None = None
+    algorithm: str = "hill_climb"
+    buffering: Buffers = Buffers.ANY
+    input_form: InputForm = InputForm.RESIDENT
+
+    def check(self) -> None:
+        """Refuse options that contradict each other, before any work.
+
+        Raises
+        ------
+        PlanError
+            Naming them.
+        """
+        given = [
+            name
+            for name, value in (
+                ("--plan", self.plan_file is not None),
+                ("--layers", self.layers),
+                ("--split", self.split is not None),
+            )
+            if value
+        ]
+        if len(given) > 1:
+            raise PlanError(f"{' and '.join(given)} contradict each other", hint="give one of them")
+        if (self.split is None) != (self.grid is None):
+            raise PlanError(
+                "--split and --grid go together", hint="for example: --split 7 --grid 4x4"
+            )
+        if given and (self.optimize is not None or self.max_overhead is not None):
+            raise PlanError(
+                f"{given[0]} leaves nothing to choose for --optimize and --max-overhead",
+                hint="leave them away",
+            )
+        if given and given[0] != "--plan" and self.input_form is InputForm.ROWS:
+            raise PlanError(f"{given[0]} keeps the input resident", hint="leave --input rows away")
+        from tvm_patch.memory.algorithms import find_algorithm
+
+        find_algorithm(self.algorithm)
+
+    @property
+    def ram_bytes(self) -> int | None:
+        """The RAM limit."""
+        return make_requirements(self.ram, None, None).ram_bytes
+
+
+def decide(prepared: Prepared, wishes: Wishes, shown: Activity) -> Plan:
+    """Load, make or choose the plan that the options ask for.
+
+    Raises
+    ------
+    PlanError
+        When options contradict each other or the plan does not suit the model.
+    DoesNotFitError
+        When the plan needs more than ``--ram``.
+    """
+    from tvm_patch.pipeline import make_plan
+    from tvm_patch.plan import Plan, execution_of
+
+    wishes.check()
+    graph = prepared.network.graph
+    if wishes.plan_file is not None:
+        plan = Plan.load(wishes.plan_file)
+        execution_of(graph, plan)
+    elif wishes.split is not None and wishes.grid is not None:
+        plan = _split_plan(graph, wishes.split, parse_grid(wishes.grid), wishes.algorithm)
+    else:
+        plan = make_plan(
+            prepared,
+            make_requirements(
+                wishes.ram,
+                wishes.optimize,
+                wishes.max_overhead,
+                wishes.buffering,
+                wishes.input_form,
+            ),
+            layers=wishes.layers,
+            algorithm=wishes.algorithm,
+            progress=lambda done: shown.count("candidates", done),
+        )
+    _check_arena(plan, wishes.ram_bytes)
+    return plan
+
+
+def check_peak(model: str, plan: Plan, peak_bytes: int | None, limit_bytes: int | None) -> None:
+    """Compare the measured peak with the RAM limit.
+
+    Raises
+    ------
+    DoesNotFitError
+        When arena and stack together took more.
+    """
+    if peak_bytes is None or limit_bytes is None or peak_bytes <= limit_bytes:
+        return
+    stack = peak_bytes - plan.memory.arena_bytes
+    raise DoesNotFitError(
+        f"{model}: the measured peak of {peak_bytes:,} bytes (arena and stack) is over the "
+        f"{limit_bytes:,} bytes of --ram",
+        required_bytes=peak_bytes,
+        available_bytes=limit_bytes,
+        hint=f"the inference's stack takes about {stack:,} bytes: plan with a smaller --ram",
+    )
+
+
+def _split_plan(graph: Graph, split: str, grid: tuple[int, int], algorithm: str) -> Plan:
+    from tvm_patch.plan import Evaluator, stage_from_split
+
+    where = int(split) if split.isdecimal() else split
+    evaluator = Evaluator(graph)
+    candidate = evaluator.evaluate((stage_from_split(graph, where, grid),))
+    return evaluator.pack(candidate, algorithm=algorithm)
+
+
+def _check_arena(plan: Plan, limit_bytes: int | None) -> None:
+    arena = plan.memory.arena_bytes
+    if limit_bytes is not None and arena > limit_bytes:
+        raise DoesNotFitError(
+            f"{plan.model}: this plan's arena of {arena:,} bytes is over the "
+            f"{limit_bytes:,} bytes of --ram",
+            required_bytes=arena,
+            available_bytes=limit_bytes,
+            hint="let the planner choose: leave out --layers, --split and --plan",
+        )

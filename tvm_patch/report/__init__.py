@@ -1,0 +1,37 @@
+"""What was planned and measured, for people (tables, pictures) and for programs (JSON)."""
+
+from __future__ import annotations
+
+from tvm_patch.report.built import Built, read_built, write_built
+from tvm_patch.report.export import deployment_record, operator_records, plan_record
+from tvm_patch.report.files import check_writable, to_json, write_atomically
+from tvm_patch.report.tables import (
+    Row,
+    boards_table,
+    comparison_table,
+    figure,
+    operators_table,
+    plans_table,
+    profile_table,
+    stages_text,
+)
+
+__all__ = [
+    "Built",
+    "Row",
+    "boards_table",
+    "check_writable",
+    "comparison_table",
+    "deployment_record",
+    "figure",
+    "operator_records",
+    "operators_table",
+    "plan_record",
+    "plans_table",
+    "profile_table",
+    "read_built",
+    "stages_text",
+    "to_json",
+    "write_atomically",
+    "write_built",
+]

@@ -1,0 +1,206 @@
+"""Tables for terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from tvm_patch.analysis.cost import NetworkCost
+from tvm_patch.board import Board
+from tvm_patch.measurement import Measurement
+from tvm_patch.plan import BufferMode, Plan, StagePlan
+from tvm_patch.report.export import unit_of
+
+
+def figure(value: int | None) -> str:
+    """A whole number with thousands apart; a dash where there is none."""
+    return "-" if value is None else f"{value:,}"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """``1x56x56x24``."""
+    return "x".join(map(str, shape))
+
+
+_NEVER_FOLDED = ("board", "core")
+
+
+def _table(*columns: str, left: Sequence[str] = (), title: str | None = None) -> Table:
+    """Columns of figures, right aligned but for those named."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        justify = "left" if column in left else "right"
+        table.add_column(
+            column,
+            justify=justify,  # type: ignore[arg-type]
+            overflow="fold" if column in left else "ellipsis",
+            no_wrap=column not in left or column in _NEVER_FOLDED,
+        )
+    return table
+
+
+def operators_table(cost: NetworkCost) -> Table:
+    """Every operator with its cost, and the totals; the greatest in + out is marked."""
+    table = _table(
+        *("#", "operator", "kind", "output", "MACs", "live MACs"),
+        *("weights B", "out B", "in + out B"),
+        left=("operator", "kind", "output"),
+    )
+    for index, operator in enumerate(cost.operators):
+        heaviest = operator is cost.heaviest
+        table.add_row(
+            str(index),
+            operator.name,
+            operator.kind,
+            shape_text(operator.output_shape),
+            figure(operator.macs or None),
+            figure(operator.live_macs if operator.macs else None),
+            figure(operator.weight_bytes or None),
+            figure(operator.output_bytes),
+            "view" if operator.is_view else figure(operator.working_bytes),
+            style="bold yellow" if heaviest else None,
+        )
+    table.add_section()
+    table.add_row(
+        *("", "total", "", "", figure(cost.macs), figure(cost.live_macs)),
+        *(figure(cost.weight_bytes), "", f"peak {figure(cost.naive_peak_bytes)}"),
+        style="bold",
+    )
+    return table
+
+
+def stages_text(stages: Sequence[StagePlan]) -> str:
+    """A choice of stages in words: how many operators, how large the tiles, how they are held."""
+    if not stages:
+        return "layer by layer"
+    patched = any(b.mode is BufferMode.PATCH for stage in stages for b in stage.buffering)
+    if len(stages) == 1 and patched:
+        (stage,) = stages
+        return f"{len(stage.operators)} operators in tiles of {stage.tile_h}x{stage.tile_w}"
+    counts = "+".join(str(len(stage.operators)) for stage in stages)
+    plural = "s" if len(stages) > 1 or counts != "1" else ""
+    return f"{counts} operator{plural} row by row"
+
+
+def plans_table(plans: Sequence[Plan], chosen: Plan) -> Table:
+    """Plans with their arena and MACs; the chosen one is marked."""
+    table = _table("", "arena B", "F", "MACs", "stage", "until", left=("", "stage", "until"))
+    for plan in plans:
+        is_chosen = plan.stages == chosen.stages
+        table.add_row(
+            ">" if is_chosen else "",
+            figure(plan.memory.arena_bytes),
+            f"{plan.mac_overhead:.3f}",
+            figure(plan.macs),
+            stages_text(plan.stages),
+            plan.stages[-1].operators[-1] if plan.stages else "",
+            style="bold green" if is_chosen else None,
+        )
+    return table
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of running a network, planned and perhaps measured.
+
+    Parameters
+    ----------
+    label : str
+        ``layer by layer``, ``patched`` or the like.
+    plan : Plan
+        How.
+    measurement : Measurement or None
+        None where it was planned only.
+    """
+
+    label: str
+    plan: Plan
+    measurement: Measurement | None = None
+
+
+def comparison_table(rows: Sequence[Row], *, title: str | None = None) -> Table:
+    """Ways of running one network beside each other, planned and measured apart.
+
+    One column each, so that it fits a terminal of 80 columns.
+    """
+    found = [row.measurement for row in rows]
+    unit = next((unit_of(m) for m in found if m is not None), "instructions")
+    table = _table("", *(row.label for row in rows), left=("",), title=title)
+    lines: list[tuple[str, list[str]]] = [
+        ("MAC overhead F", [f"{row.plan.mac_overhead:.3f}" for row in rows]),
+        ("arena, planned, B", [figure(row.plan.memory.arena_bytes) for row in rows]),
+        ("arena, measured, B", [figure(m.arena_bytes if m else None) for m in found]),
+        ("stack, measured, B", [figure(m.stack_bytes if m else None) for m in found]),
+        ("peak SRAM, measured, B", [figure(m.peak_sram_bytes if m else None) for m in found]),
+        ("flash, B", [figure(m.flash_bytes if m else None) for m in found]),
+        (unit, [figure(ticks_of(m) if m else None) for m in found]),
+    ]
+    for label, cells in lines:
+        table.add_row(label, *cells)
+    return table
+
+
+def ticks_of(measurement: Measurement) -> int | None:
+    """Instructions, cycles or nanoseconds of the first inference."""
+    candidates = (measurement.instructions, measurement.cycles, measurement.nanoseconds)
+    return next((value for value in candidates if value is not None), None)
+
+
+def profile_table(measurement: Measurement, operators: Sequence[tuple[str, str, int]]) -> Table:
+    """What each operator took, its share, and the cost of one MAC."""
+    unit = unit_of(measurement)
+    known = {name: (kind, macs) for name, kind, macs in operators}
+    total = sum(time.units for time in measurement.profile) or 1
+    table = _table(
+        *("#", "operator", "kind", unit, "share", "MACs", "per MAC"), left=("operator", "kind")
+    )
+    for index, time in enumerate(measurement.profile):
+        kind, macs = known.get(time.name, ("", 0))
+        table.add_row(
+            str(index),
+            time.name,
+            kind,
+            figure(time.units),
+            f"{time.units / total:.1%}",
+            figure(macs or None),
+            f"{time.units / macs:.2f}" if macs else "-",
+        )
+    table.add_section()
+    all_macs = sum(macs for _, _, macs in operators)
+    table.add_row(
+        *("", "total", "", figure(total), "", figure(all_macs or None)),
+        f"{total / all_macs:.2f}" if all_macs else "-",
+        style="bold",
+    )
+    return table
+
+
+def boards_table(boards: Sequence[Board]) -> Table:
+    """Boards with their core and memory, and how each one can be run."""
+    table = _table(
+        *("board", "core", "clock", "flash", "SRAM", "runs on", "description"),
+        left=("board", "core", "runs on", "description"),
+    )
+    for board in boards:
+        flash, sram = board.region("flash"), board.region("sram")
+        table.add_row(
+            board.name,
+            board.cpu,
+            f"{board.clock_hz / 1e6:g} MHz" if board.clock_hz else "-",
+            f"{flash.size_bytes // 1024:,} K" if flash else "-",
+            f"{sram.size_bytes // 1024:,} K" if sram else "-",
+            runs_on(board),
+            board.description,
+        )
+    return table
+
+
+def runs_on(board: Board) -> str:
+    """How a board's firmware can be run."""
+    if board.port == "host":
+        return "this machine"
+    if board.machine is not None:
+        return "emulator"
+    return "--emulate" if board.emulator else "hardware"

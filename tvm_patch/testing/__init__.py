@@ -1,0 +1,1 @@
+"""Test material made in Python: a TFLite writer, calibrated random networks, strategies."""
