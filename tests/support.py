@@ -1,0 +1,107 @@
+"""What tests of several packages share: real models, missing tools, plans drawn by Hypothesis."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+
+from tvm_patch.errors import PlanError
+from tvm_patch.plan import (
+    Evaluator,
+    Graph,
+    Plan,
+    StagePlan,
+    first_stages,
+    patch_stage,
+    row_stage,
+)
+from tvm_patch.plan.layout import stage_group, stage_operators
+
+REPOSITORY = Path(__file__).parent.parent
+DIGITS = REPOSITORY / "examples" / "digits" / "digits.tflite"
+
+# How many times more random networks and plans to try than in everyday runs.
+EXAMPLES_FACTOR = int(os.environ.get("TVM_PATCH_EXAMPLES_FACTOR", "1"))
+
+MODEL_NAMES = (
+    "mlperf-vww",
+    "mlperf-ic",
+    "mlperf-kws",
+    "mlperf-ad",
+    "mcunet-vww0",
+    "mcunet-vww1",
+    "mcunet-in2",
+    "mcunet-in3",
+    "person-det",
+)
+
+
+def real_model(name: str) -> Path:
+    """Path of a real model, or a skip that says where it was looked for."""
+    default = REPOSITORY.parent / "shared" / "models"
+    path = Path(os.environ.get("TVM_PATCH_MODELS", default)) / f"{name}.tflite"
+    if not path.exists():
+        pytest.skip(f"{path} is not there; set TVM_PATCH_MODELS to the folder of real models")
+    return path
+
+
+def need_emulator() -> None:
+    """Skip where the cross compiler or the emulator is missing."""
+    for tool in ("arm-none-eabi-gcc", "qemu-system-arm"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed: sh scripts/install_toolchain.sh")
+
+
+@st.composite
+def plans(draw: st.DrawFn, graph: Graph) -> Plan:
+    """Any plan: layer by layer, a first stage in patches, or stages of both modes anywhere."""
+    evaluator = Evaluator(graph)
+    first = list(first_stages(graph))
+    if first and draw(st.booleans()):
+        return evaluator.pack(evaluator.evaluate((draw(st.sampled_from(first)),)))
+    return evaluator.pack(evaluator.evaluate(draw(stage_sequences(graph))))
+
+
+@st.composite
+def stage_sequences(draw: st.DrawFn, graph: Graph) -> tuple[StagePlan, ...]:
+    """Disjoint stages of either mode, in tiles and strips of any size."""
+    stages: list[StagePlan] = []
+    begin = 0
+    while begin < len(graph.operators):
+        ends = _stage_ends(graph, begin)
+        if not ends or not draw(st.booleans()):
+            begin += 1
+            continue
+        end = draw(st.sampled_from(ends))
+        output = graph.tensor[graph.operators[end - 1].output]
+        tile_h = draw(st.integers(1, output.height))
+        tile_w = draw(st.one_of(st.just(output.width), st.integers(1, output.width)))
+        make = draw(st.sampled_from([row_stage, row_stage, patch_stage]))
+        stage = make(graph.operators[begin:end], tile_h, tile_w)
+        try:
+            stage_group(graph, stage, "stage")
+        except PlanError:
+            begin += 1
+            continue
+        stages.append(stage)
+        begin = end
+    return tuple(stages)
+
+
+def _stage_ends(graph: Graph, begin: int, longest: int = 8) -> list[int]:
+    """Where a stage that starts at an operator may end."""
+    ends = []
+    for end in range(begin + 1, min(len(graph.operators), begin + longest) + 1):
+        operators = graph.operators[begin:end]
+        if not graph.tensor[operators[-1].output].is_map:
+            break
+        try:
+            stage_operators(graph, patch_stage(operators, 1, 1))
+        except PlanError:
+            continue
+        ends.append(end)
+    return ends

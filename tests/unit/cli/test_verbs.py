@@ -1,0 +1,203 @@
+"""Every verb does its work on the project's own network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support import need_emulator
+from tests.unit.cli.conftest import Run
+from tvm_patch.memory import read_csv
+from tvm_patch.plan import Plan
+
+
+def test_inspect_lists_operators_and_totals(tvm_patch: Run, digits: Path, tmp_path: Path) -> None:
+    record_file = tmp_path / "out.json"
+    result = tvm_patch("inspect", digits, "--json", record_file)
+    assert result.exit_code == 0
+    assert "block3_depthwise" in result.stdout
+    assert "3,675,264" in result.stdout
+    record = json.loads(record_file.read_text())
+    assert record["macs"] == sum(operator["macs"] for operator in record["operators"]) == 3675264
+    assert record["naive_peak_bytes"] == 102400
+    assert record["naive_peak_operator"] == "block3_depthwise"
+    assert record["layer_by_layer_arena_bytes"] <= record["naive_peak_bytes"]
+    assert {"kind", "live_macs", "weight_bytes", "output_bytes", "output_shape"} <= set(
+        record["operators"][0]
+    )
+
+
+def test_plan_marks_the_chosen_one_and_writes_all_files(
+    tvm_patch: Run, digits: Path, tmp_path: Path
+) -> None:
+    plan_file, picture, csv, record_file = (
+        tmp_path / name for name in ("plan.json", "plan.png", "plan.csv", "out.json")
+    )
+    result = tvm_patch(
+        *("plan", digits, "--ram", "48K", "--output", plan_file, "--plot", picture),
+        *("--csv", csv, "--json", record_file),
+    )
+    assert result.exit_code == 0
+    assert ">" in result.stdout
+    assert "layer by layer" in result.stdout
+    plan = Plan.load(plan_file)
+    assert plan.stages
+    assert plan.memory.arena_bytes <= 48 * 1024
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    problem, offsets = read_csv(csv)
+    assert {buffer.name for buffer in problem.buffers} == set(plan.memory.offsets_bytes)
+    assert offsets == plan.memory.offsets_bytes
+    record = json.loads(record_file.read_text())
+    assert record["planned"]["arena_bytes"] == plan.memory.arena_bytes
+    arenas = [alternative["arena_bytes"] for alternative in record["alternatives"]]
+    assert plan.memory.arena_bytes in arenas
+    assert arenas == sorted(arenas, reverse=True)
+
+
+def test_plan_by_split_and_grid(tvm_patch: Run, digits: Path, tmp_path: Path) -> None:
+    plan_file = tmp_path / "plan.json"
+    result = tvm_patch("plan", digits, "--split", "7", "--grid", "4x2", "--output", plan_file)
+    assert result.exit_code == 0
+    (stage,) = Plan.load(plan_file).stages
+    assert (len(stage.operators), stage.tile_h, stage.tile_w) == (7, 8, 16)
+
+
+def test_build_c_only_needs_no_compiler(
+    tvm_patch: Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = tvm_patch("build", digits, "--c-only", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert (tmp_path / "out/model/model.json").is_file()
+    assert not (tmp_path / "out/firmware").exists()
+
+
+def test_a_plan_file_is_carried_out(tvm_patch: Run, digits: Path, tmp_path: Path) -> None:
+    plan_file = tmp_path / "plan.json"
+    tvm_patch("plan", digits, "--split", "7", "--grid", "4x4", "--output", plan_file)
+    result = tvm_patch("build", digits, "--c-only", "--plan", plan_file, "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    manifest = json.loads((tmp_path / "out/model/model.json").read_text())
+    assert manifest["plan"] == json.loads(plan_file.read_text())
+
+
+def test_a_built_folder_is_flashed_and_measured_alone(
+    tvm_patch: Run, built: Path, tmp_path: Path
+) -> None:
+    assert tvm_patch("flash", built).exit_code == 0
+    record_file = tmp_path / "out.json"
+    result = tvm_patch("measure", built, "--runs", "3", "--profile", "--json", record_file)
+    assert result.exit_code == 0
+    assert "stage0" in result.stdout
+    record = json.loads(record_file.read_text())
+    assert record["measured"]["runs"] == 3
+    assert record["measured"]["arena_bytes"] == record["planned"]["arena_bytes"]
+    assert record["measured"]["latency_us"] > 0
+    assert "stage" in {entry["kind"] for entry in record["profile"]}
+
+
+def test_a_built_folder_can_be_moved(tvm_patch: Run, built: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(built, moved)
+    assert tvm_patch("measure", moved).exit_code == 0
+
+
+def test_deploy_on_the_host(tvm_patch: Run, digits: Path, tmp_path: Path) -> None:
+    record_file = tmp_path / "out.json"
+    result = tvm_patch(
+        *("deploy", digits, "--board", "host", "--ram", "48K"),
+        *("-o", tmp_path / "out", "--json", record_file),
+    )
+    assert result.exit_code == 0, result.output
+    assert "bit-exact" in result.stdout
+    record = json.loads(record_file.read_text())
+    assert record["measured"]["stack_bytes"] is None
+    assert record["measured"]["instructions"] is None
+    assert record["validation"]["bit_exact"] is True
+
+
+@pytest.mark.emulator
+def test_deploy_writes_the_promised_keys(tvm_patch: Run, digits: Path, tmp_path: Path) -> None:
+    need_emulator()
+    record_file = tmp_path / "out.json"
+    result = tvm_patch(
+        *("deploy", digits, "--board", "stm32f746g_disco", "--emulate", "--ram", "48K"),
+        *("-o", tmp_path / "out", "--json", record_file),
+    )
+    assert result.exit_code == 0, result.output
+    record = json.loads(record_file.read_text())
+    assert record["model"]["name"] == "digits"
+    assert record["model"]["macs"] == 3675264
+    assert record["board"] == "stm32f746g_disco"
+    assert record["emulated_by"] == "qemu_cortex_m7"
+    assert record["plan"]["mac_overhead"] >= 1
+    assert record["plan"]["stages"]
+    measured = record["measured"]
+    assert measured["arena_bytes"] == record["planned"]["arena_bytes"]
+    assert measured["peak_sram_bytes"] == measured["arena_bytes"] + measured["stack_bytes"]
+    assert measured["peak_sram_bytes"] <= 48 * 1024
+    assert measured["flash_bytes"] > record["model"]["weight_bytes"]
+    assert measured["instructions"] > record["model"]["macs"]
+    assert measured["latency_us"] is None
+    assert measured["runs"] == 1
+    assert record["validation"] == {
+        "bit_exact": True,
+        "max_abs_diff": 0.0,
+        "source": "LiteRT reference kernels",
+        "first_mismatch": None,
+    }
+    assert record["versions"]["tvm-patch"]
+    assert record["versions"]["arm-none-eabi-gcc"]
+
+
+@pytest.mark.emulator
+def test_validate_compares_dialect_host_and_device(
+    tvm_patch: Run, digits: Path, tmp_path: Path
+) -> None:
+    need_emulator()
+    record_file = tmp_path / "out.json"
+    result = tvm_patch(
+        *("validate", digits, "--ram", "48K", "--seeds", "2"),
+        *("-o", tmp_path / "out", "--json", record_file),
+    )
+    assert result.exit_code == 0, result.output
+    record = json.loads(record_file.read_text())
+    assert record["bit_exact"] is True
+    assert [(f["who"], f["seed"]) for f in record["findings"]] == [
+        (who, seed) for who in ("dialect", "host", "device") for seed in (0, 1)
+    ]
+
+
+def test_boards_names_all(tvm_patch: Run) -> None:
+    result = tvm_patch("boards")
+    assert result.exit_code == 0
+    assert "qemu_cortex_m7" in result.stdout
+    assert "stm32f746g_disco" in result.stdout
+
+
+def test_doctor_lists_packages_and_tools(tvm_patch: Run, tmp_path: Path) -> None:
+    record_file = tmp_path / "out.json"
+    tvm_patch("doctor", "--json", record_file)
+    checks = {check["what"]: check for check in json.loads(record_file.read_text())["checks"]}
+    assert checks["Python"]["version"]
+    assert checks["apache-tvm"]["version"].startswith("0.27")
+    assert checks["qemu-system-arm"]["remedy"].startswith("sudo apt-get install")
+
+
+def test_doctor_fails_without_tools(
+    tvm_patch: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = tvm_patch("doctor")
+    assert result.exit_code == 30
+    assert "arm-none-eabi-gcc" in result.stderr
+    assert "apt-get install" in result.stderr
+
+
+def test_version(tvm_patch: Run) -> None:
+    result = tvm_patch("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("tvm-patch 0.")

@@ -1,0 +1,122 @@
+"""Stage loops on networks of the dialect with windows that random models rarely have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tvm_patch import qnn
+from tvm_patch.analysis import read_network
+from tvm_patch.lower import lower_network
+from tvm_patch.plan import Evaluator, row_stage, stage_from_split
+from tvm_patch.testing.integer_networks import IntegerNetwork
+from tvm_patch.testing.native import NativeModel
+
+
+def assert_equal_to_reference(
+    network: IntegerNetwork, output: object, grid: tuple[int, int]
+) -> None:
+    """One stage of all operators, patched and streamed, against the numpy reference."""
+    module = network.finish(output)
+    read = read_network(module, name="network")
+    shape = read.graph.tensor["image"].shape
+    image = np.random.default_rng(7).integers(-128, 128, shape, dtype=np.int8)
+    expected = qnn.run_reference(module, [image])
+    evaluator = Evaluator(read.graph)
+    patched = stage_from_split(read.graph, len(read.graph.operators), grid)
+    streamed = row_stage(read.graph.operators, patched.tile_h, patched.tile_w)
+    (name,) = read.graph.outputs
+    for stage in (patched, streamed):
+        plan = evaluator.pack(evaluator.evaluate((stage,)))
+        native = NativeModel(lower_network(read, plan, c_name="network"))
+        np.testing.assert_array_equal(native.run(image)[name], expected[name])
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 4), (3, 1), (4, 3), (8, 9)])
+def test_asymmetric_padding_and_dilation(grid: tuple[int, int]) -> None:
+    network = IntegerNetwork((1, 18, 20, 3), seed=1)
+    data = network.conv2d(
+        network.input, 5, (3, 2), padding=(0, 2, 3, 0), dilation=(2, 3), zero_point=-9
+    )
+    data = network.depthwise(data, (5, 3), strides=(2, 2), padding=(1, 0, 2, 2), zero_point=17)
+    data = network.conv2d(data, 4, (1, 1))
+    assert_equal_to_reference(network, data, grid)
+
+
+@pytest.mark.parametrize("grid", [(2, 2), (5, 1), (1, 5)])
+def test_padding_wider_than_the_kernel(grid: tuple[int, int]) -> None:
+    network = IntegerNetwork((1, 7, 6, 2), seed=2)
+    data = network.conv2d(network.input, 3, (1, 1), padding=(3, 4, 3, 4), zero_point=5)
+    data = network.conv2d(data, 3, (2, 3), padding=(2, 3, 2, 3), zero_point=-100)
+    assert_equal_to_reference(network, data, grid)
+
+
+@pytest.mark.parametrize("grid", [(2, 3), (4, 4), (8, 1)])
+def test_strides_larger_than_the_kernel(grid: tuple[int, int]) -> None:
+    network = IntegerNetwork((1, 33, 40, 3), seed=3)
+    data = network.conv2d(network.input, 4, (2, 1), strides=(3, 4), padding=(1, 2, 0, 1))
+    data = network.depthwise(data, (3, 3), padding=(1, 1, 1, 1), zero_point=33)
+    assert_equal_to_reference(network, data, grid)
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 2), (6, 5)])
+def test_residual_branches_of_different_reach(grid: tuple[int, int]) -> None:
+    network = IntegerNetwork((1, 12, 15, 4), seed=4)
+    stem = network.conv2d(network.input, 4, (3, 3), padding=(1, 1, 1, 1), zero_point=-1, name="a")
+    body = network.depthwise(stem, (7, 7), padding=(3, 3, 3, 3), zero_point=21, name="b")
+    body = network.conv2d(body, 4, (1, 1), name="c")
+    joined = network.emit(
+        qnn.ops.add(
+            body,
+            stem,
+            lhs_zero_point=3,
+            rhs_zero_point=-4,
+            output_zero_point=1,
+            left_shift=20,
+            lhs_multiplier=1 << 30,
+            lhs_shift=0,
+            rhs_multiplier=1518500250,
+            rhs_shift=-1,
+            output_multiplier=1 << 30,
+            output_shift=-18,
+            clamp_min=-128,
+            clamp_max=127,
+        ),
+        "joined",
+    )
+    last = network.conv2d(joined, 3, (3, 3), padding=(1, 1, 1, 1), zero_point=1, name="d")
+    assert_equal_to_reference(network, last, grid)
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (3, 2), (7, 7)])
+def test_max_pool_pads_with_the_least_value(grid: tuple[int, int]) -> None:
+    network = IntegerNetwork((1, 14, 14, 3), seed=5)
+    data = network.conv2d(network.input, 6, (3, 3), padding=(1, 1, 1, 1), zero_point=8)
+    pool = qnn.ops.max_pool2d(
+        data, pool_size=(3, 3), strides=(2, 2), padding=(1, 1, 1, 1), clamp_min=-120, clamp_max=90
+    )
+    data = network.emit(pool, "pool")
+    assert_equal_to_reference(network, data, grid)
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 2), (5, 3)])
+def test_padding_operators_inside_and_in_front(grid: tuple[int, int]) -> None:
+    network = IntegerNetwork((1, 9, 8, 2), seed=6)
+    front = qnn.ops.pad(network.input, pad_width=[0, 0, 1, 2, 3, 0, 0, 0], pad_value=44)
+    data = network.emit(front, "front")
+    data = network.conv2d(data, 3, (3, 3), zero_point=0)
+    data = network.emit(
+        qnn.ops.pad(data, pad_width=[0, 0, 0, 1, 2, 2, 0, 0], pad_value=-50), "inside"
+    )
+    data = network.depthwise(data, (2, 2), strides=(2, 1))
+    assert_equal_to_reference(network, data, grid)
+
+
+@pytest.mark.parametrize("grid", [(3, 9), (9, 9), (2, 5)])
+def test_tiles_wholly_beside_the_image_of_an_inner_tensor(grid: tuple[int, int]) -> None:
+    network = IntegerNetwork((1, 5, 6, 2), seed=8)
+    data = network.conv2d(network.input, 3, (3, 3), padding=(1, 1, 1, 1), zero_point=7)
+    pad = qnn.ops.pad(data, pad_width=[0, 0, 2, 2, 2, 2, 0, 0], pad_value=-9)
+    data = network.emit(pad, "margin")
+    data = network.conv2d(data, 4, (1, 1))
+    assert_equal_to_reference(network, data, grid)

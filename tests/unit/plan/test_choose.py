@@ -1,0 +1,153 @@
+"""The search: what it may choose from, and what it promises."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.plan.graphs import GraphBuilder, residual_block, small_chain
+from tvm_patch.errors import DoesNotFitError, PlanError
+from tvm_patch.plan import (
+    STACK_RESERVE_BYTES,
+    BufferMode,
+    Evaluator,
+    InputMode,
+    Requirements,
+    choose_plan,
+    enumerate_candidates,
+    execution_of,
+    first_stage_ends,
+    layer_by_layer,
+    pareto,
+    stage_from_split,
+)
+from tvm_patch.plan.enumerate import tile_sizes
+
+
+def test_a_stage_ends_only_where_one_tensor_is_handed_on() -> None:
+    graph = residual_block()
+    assert [graph.operators[i].name for i in first_stage_ends(graph)] == ["joined", "last"]
+
+
+def test_the_least_memory_is_no_more_than_layer_by_layer() -> None:
+    graph = small_chain()
+    plan = choose_plan(graph, Requirements(objective="memory"))
+    assert plan.stages
+    assert plan.memory.arena_bytes < layer_by_layer(graph).memory.arena_bytes
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 3000))
+def test_a_plan_keeps_to_its_limit_with_the_fewest_macs(spare_bytes: int) -> None:
+    graph = small_chain()
+    least = choose_plan(graph, Requirements(objective="memory", max_overhead=100.0))
+    ram_bytes = least.memory.arena_bytes + STACK_RESERVE_BYTES + spare_bytes
+    plan = choose_plan(graph, Requirements(ram_bytes=ram_bytes))
+    limit = ram_bytes - STACK_RESERVE_BYTES
+    assert plan.memory.arena_bytes <= limit
+    evaluator = Evaluator(graph)
+    for candidate in enumerate_candidates(evaluator):
+        if candidate.macs < plan.macs:
+            assert evaluator.pack(candidate).memory.arena_bytes > limit
+
+
+def test_nothing_fits_is_said_with_the_best_found() -> None:
+    with pytest.raises(DoesNotFitError) as caught:
+        choose_plan(small_chain(), Requirements(ram_bytes=1200))
+    assert caught.value.available_bytes == 1200
+    assert caught.value.required_bytes > 1200
+    assert str(caught.value.required_bytes) in str(caught.value)
+
+
+def test_an_overhead_limit_is_kept() -> None:
+    plan = choose_plan(small_chain(), Requirements(objective="memory", max_overhead=1.1))
+    assert plan.mac_overhead <= 1.1
+
+
+def test_overhead_limit_and_ram_together_may_not_fit() -> None:
+    graph = small_chain()
+    least = choose_plan(graph, Requirements(objective="memory", max_overhead=100.0))
+    ram_bytes = least.memory.arena_bytes + STACK_RESERVE_BYTES
+    with pytest.raises(DoesNotFitError):
+        choose_plan(graph, Requirements(ram_bytes=ram_bytes, max_overhead=1.0))
+
+
+def test_the_frontier_trades_memory_for_macs() -> None:
+    for buffering in ("any", "patch", "rows"):
+        candidates = enumerate_candidates(Evaluator(small_chain()), buffering=buffering)
+        frontier = pareto(candidates)
+        assert len(frontier) > 1
+        for slower, faster in pairwise(reversed(frontier)):
+            assert slower.cost > faster.cost
+            assert slower.bound_bytes < faster.bound_bytes
+
+
+def test_line_buffers_save_memory_at_no_mac() -> None:
+    graph = small_chain()
+    plan = choose_plan(graph, Requirements(objective="memory", max_overhead=1.0))
+    assert plan.mac_overhead == 1.0
+    assert plan.memory.arena_bytes < 0.8 * layer_by_layer(graph).memory.arena_bytes
+
+
+def test_patches_alone_can_be_asked_for() -> None:
+    plan = choose_plan(small_chain(), Requirements(objective="memory", buffering="patch"))
+    assert len(plan.stages) == 1
+    assert all(b.mode is not BufferMode.ROWS for b in plan.stages[0].buffering)
+
+
+@pytest.mark.parametrize("algorithm", ["greedy_by_size", "hill_climb", "exact"])
+def test_every_packing_algorithm_makes_a_plan_that_checks(algorithm: str) -> None:
+    graph = small_chain()
+    plan = choose_plan(graph, Requirements(objective="memory"), algorithm=algorithm)
+    assert plan.memory.algorithm == algorithm
+    assert execution_of(graph, plan).macs == plan.macs
+
+
+def test_the_same_question_gives_the_same_plan() -> None:
+    requirements = Requirements(objective="memory")
+    assert choose_plan(small_chain(), requirements) == choose_plan(small_chain(), requirements)
+
+
+@pytest.mark.parametrize(
+    ("split", "grid"), [("nowhere", (2, 2)), (0, (2, 2)), (99, (2, 2)), (2, (0, 1)), (2, (99, 1))]
+)
+def test_splits_that_cannot_be_are_refused(split: int | str, grid: tuple[int, int]) -> None:
+    with pytest.raises(PlanError):
+        stage_from_split(small_chain(), split, grid)
+
+
+@given(st.integers(1, 300))
+def test_tile_sizes_fall_and_each_gives_another_count(size: int) -> None:
+    sizes = tile_sizes(size)
+    counts = [-(-size // tile) for tile in sizes]
+    assert sizes[0] == size
+    assert list(sizes) == sorted(set(sizes), reverse=True)
+    assert counts == sorted(set(counts))
+
+
+@pytest.mark.parametrize("limits", [{"max_overhead": 0.9}, {"ram_bytes": 0}])
+def test_limits_that_nothing_can_keep_to_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(PlanError):
+        Requirements(**limits)  # type: ignore[arg-type]
+
+
+def test_an_input_by_rows_is_never_whole() -> None:
+    graph = small_chain()
+    requirements = Requirements(objective="memory", input_mode=InputMode.ROWS)
+    plan = choose_plan(graph, requirements)
+    assert plan.input_mode is InputMode.ROWS
+    assert plan.mac_overhead == 1.0
+    buffers = {b.name: b.size_bytes for b in execution_of(graph, plan).storages}
+    assert buffers["image"] < graph.tensor["image"].size_bytes
+    resident = choose_plan(graph, Requirements(objective="memory", buffering="rows"))
+    assert plan.memory.arena_bytes <= resident.memory.arena_bytes
+
+
+def test_an_input_that_something_needs_whole_cannot_come_by_rows() -> None:
+    builder = GraphBuilder(4, 4, 2)
+    graph = builder.finish(builder.whole("head", "image", (1, 3)))
+    with pytest.raises(PlanError, match="resident"):
+        choose_plan(graph, Requirements(input_mode=InputMode.ROWS))

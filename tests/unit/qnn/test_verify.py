@@ -1,0 +1,96 @@
+"""Refusals by name, and the float32 boundary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tvm
+from tvm import relax, tirx
+
+from tvm_patch.errors import FloatModelError, UnsupportedOperatorError, UnsupportedShapeError
+from tvm_patch.qnn import output_names, run_outputs, to_integer, verify
+
+from .qdq import QDQ, operators
+
+WEIGHT = np.ones((1, 1, 4, 2), np.int8)
+
+
+def _with_float_boundary():
+    q = QDQ(dtype="float32")
+    real = q.dequantize(q.quantize(q.x, 0.1, 3, name="image"), 0.1, 3)
+    head = q.quantize(q.conv2d(real, WEIGHT, 0.5), 0.2, name="head")
+    return q.finish(q.dequantize(head, 0.2, name="scores"))
+
+
+def test_float_model():
+    q = QDQ(dtype="float32")
+    weights = relax.const(np.ones((1, 1, 4, 2), np.float32))
+    out = relax.op.nn.conv2d(q.x, weights, data_layout="NHWC", kernel_layout="HWIO")
+    with pytest.raises(FloatModelError, match=r"relax.nn.conv2d \(stem\)") as error:
+        to_integer(q.finish(q.emit(out, "stem")))
+    assert error.value.hint == "tvm-patch quantize model.onnx --calibration data.npz"
+
+
+def test_leftover_operators_are_named():
+    q = QDQ()
+    head = q.quantize(q.conv2d(q.dequantize(q.x, 0.1), WEIGHT, 0.5), 0.2)
+    rows = q.emit(relax.op.cumsum(q.dequantize(head, 0.2), axis=1), "rows")
+    with pytest.raises(UnsupportedOperatorError, match=r"relax.cumsum \(rows\)"):
+        to_integer(q.finish(q.quantize(rows, 0.2)))
+
+
+def test_integer_module_is_accepted():
+    module = to_integer(_with_float_boundary())
+    verify(module)
+    assert [name for name, _ in operators(module)] == [
+        "qnn.quantize",
+        "qnn.conv2d",
+        "qnn.dequantize",
+    ]
+    assert output_names(module["main"]) == ["scores"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, tirx.Var("h", "int64"), 5, 4), "dynamic"),
+        ((1, 0, 5, 4), "size zero"),
+        ((2, 6, 5, 4), "batch 2"),
+    ],
+)
+def test_shapes(shape, message):
+    x = relax.Var("image", relax.TensorType(list(shape), "int8"))
+    module = tvm.IRModule({"main": relax.Function([x], x, x.ty)})
+    with pytest.raises(UnsupportedShapeError, match=f"image has .*{message}"):
+        to_integer(module)
+
+
+def test_module_without_relax():
+    with pytest.raises(UnsupportedOperatorError, match="no Relax function"):
+        verify(tvm.IRModule({}))
+
+
+def test_int8_boundary_computes_the_same_integers():
+    module, stripped = (to_integer(_with_float_boundary(), io=io) for io in ("model", "int8"))
+    assert [name for name, _ in operators(stripped)] == ["qnn.conv2d"]
+    assert output_names(stripped["main"]) == ["scores"]
+    assert stripped["main"].params[0].name == "x"
+    integers = np.random.default_rng(0).integers(-128, 128, (1, 6, 5, 4)).astype(np.int8)
+    real = np.float32(0.1) * (integers.astype(np.float32) - 3)
+    scores = run_outputs(module, [real])[0]
+    expected = run_outputs(stripped, [integers])[0].astype(np.float32) * np.float32(0.2)
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_int8_boundary_of_an_int8_model_changes_nothing():
+    q = QDQ()
+    module = q.finish(q.quantize(q.conv2d(q.dequantize(q.x, 0.1), WEIGHT, 0.5), 0.2, name="head"))
+    assert operators(to_integer(module, io="int8")) == operators(to_integer(module))
+
+
+def test_input_quantised_twice_cannot_lose_its_boundary():
+    q = QDQ(dtype="float32")
+    a, b = q.quantize(q.x, 0.1, name="a"), q.quantize(q.x, 0.2, name="b")
+    module = q.finish(q.emit(relax.op.reshape(a, (1, 120))), q.emit(relax.op.reshape(b, (1, 120))))
+    with pytest.raises(UnsupportedOperatorError, match="input x cannot be int8"):
+        to_integer(module, io="int8")
