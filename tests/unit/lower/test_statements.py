@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tvm
 from tvm import tirx
 
 from tvm_patch.lower.statements import Stmt, copy_bytes, fill_bytes, move_bytes
@@ -12,7 +13,7 @@ TARGET = tirx.Var("target", "handle")
 
 
 def is_call(statement: Stmt) -> bool:
-    return isinstance(statement.value, tirx.Call)
+    return isinstance(statement.value, tvm.ir.Call)
 
 
 @pytest.mark.parametrize("size_bytes", [0, tirx.const(0, "int32")])
