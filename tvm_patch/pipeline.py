@@ -20,7 +20,7 @@ from tvm_patch.importer import ImportedModel, load_model
 from tvm_patch.lower import LoweredModel, lower_network
 from tvm_patch.measurement import Measurement, check_planned_is_used, measure
 from tvm_patch.micro import Firmware, Progress, build_firmware, flash, open_session
-from tvm_patch.plan import Plan, Requirements, choose_plan, layer_by_layer
+from tvm_patch.plan import Deadline, Plan, Requirements, choose_plan, layer_by_layer
 from tvm_patch.transform import partition
 from tvm_patch.validation import Golden, Validation, compare, first_mismatch, make_golden
 
@@ -127,6 +127,7 @@ def make_plan(
     layers: bool = False,
     algorithm: str = "hill_climb",
     progress: Callable[[int], None] | None = None,
+    deadline: Deadline | None = None,
 ) -> Plan:
     """Choose a plan.
 
@@ -138,12 +139,20 @@ def make_plan(
         Layer by layer, nothing patched.
     algorithm : str
         Packing algorithm.
+    progress : callable or None
+        Told how many candidates there are by now.
+    deadline : Deadline or None
+        When it passes, the best plan found by then is taken.
     """
     graph = prepared.network.graph
     if layers:
         return layer_by_layer(graph, algorithm=algorithm)
     return choose_plan(
-        graph, requirements or Requirements(), algorithm=algorithm, progress=progress
+        graph,
+        requirements or Requirements(),
+        algorithm=algorithm,
+        progress=progress,
+        deadline=deadline,
     )
 
 

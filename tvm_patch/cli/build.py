@@ -25,6 +25,7 @@ from tvm_patch.cli.options import (
     PlanFile,
     Ram,
     Split,
+    TimeLimit,
     Verbose,
 )
 from tvm_patch.cli.planning import Wishes, decide
@@ -44,6 +45,7 @@ def build(
     layers: Layers = False,
     plan_file: PlanFile = None,
     algorithm: Algorithm = "hill_climb",
+    time_limit: TimeLimit = None,
     io: IoForm = Io.MODEL,
     c_only: Annotated[
         bool, typer.Option("--c-only", help="Write the C folder and build no firmware.")
@@ -57,16 +59,17 @@ def build(
     from tvm_patch.pipeline import generate, prepare
 
     wishes = Wishes(
-        ram,
-        optimize,
-        max_overhead,
-        split,
-        grid,
-        layers,
-        plan_file,
-        algorithm,
-        buffering,
-        input_form,
+        ram=ram,
+        optimize=optimize,
+        max_overhead=max_overhead,
+        split=split,
+        grid=grid,
+        layers=layers,
+        plan_file=plan_file,
+        algorithm=algorithm,
+        buffering=buffering,
+        input_form=input_form,
+        time_limit_s=time_limit,
     )
     wishes.check()
     target = find_target(board, emulate)
@@ -75,7 +78,7 @@ def build(
     with activity(f"import {model.name}") as shown:
         prepared = prepare(model, io=io.value)
         shown.step("plan")
-        plan = decide(prepared, wishes, shown)
+        plan = decide(prepared, wishes, shown).plan
         folder = output_folder(output, model)
         if c_only:
             shown.step("generate C")

@@ -28,6 +28,7 @@ from tvm_patch.cli.options import (
     Runs,
     Seed,
     Split,
+    TimeLimit,
     Verbose,
 )
 from tvm_patch.cli.planning import Wishes, check_peak, decide
@@ -51,6 +52,7 @@ def deploy(
     layers: Layers = False,
     plan_file: PlanFile = None,
     algorithm: Algorithm = "hill_climb",
+    time_limit: TimeLimit = None,
     io: IoForm = Io.MODEL,
     runs: Runs = 1,
     seed: Seed = 0,
@@ -75,16 +77,17 @@ def deploy(
     )
 
     wishes = Wishes(
-        ram,
-        optimize,
-        max_overhead,
-        split,
-        grid,
-        layers,
-        plan_file,
-        algorithm,
-        buffering,
-        input_form,
+        ram=ram,
+        optimize=optimize,
+        max_overhead=max_overhead,
+        split=split,
+        grid=grid,
+        layers=layers,
+        plan_file=plan_file,
+        algorithm=algorithm,
+        buffering=buffering,
+        input_form=input_form,
+        time_limit_s=time_limit,
     )
     wishes.check()
     if json_file is not None:
@@ -94,7 +97,7 @@ def deploy(
     with activity(f"import {model.name}") as shown:
         prepared = prepare(model, io=io.value)
         shown.step("plan")
-        plan = decide(prepared, wishes, shown)
+        plan = decide(prepared, wishes, shown).plan
         unpatched = make_plan(prepared, layers=True)
         folder = output_folder(output, model)
         generated, firmware = build_model(prepared, plan, target, folder, shown)

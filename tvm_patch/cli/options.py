@@ -131,6 +131,14 @@ MaxOverhead = Annotated[
         help="Most MACs allowed, as a multiple of the layer-by-layer network's.",
     ),
 ]
+TimeLimit = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--time-limit",
+        metavar="SECONDS",
+        help="Take the best plan found in this time. Ctrl-C while planning does the same.",
+    ),
+]
 InputOption = Annotated[
     InputForm,
     typer.Option(

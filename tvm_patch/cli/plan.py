@@ -23,6 +23,7 @@ from tvm_patch.cli.options import (
     Optimize,
     Ram,
     Split,
+    TimeLimit,
     Verbose,
 )
 from tvm_patch.cli.planning import Wishes, decide
@@ -42,6 +43,7 @@ def plan(
     grid: Grid = None,
     layers: Layers = False,
     algorithm: Algorithm = "hill_climb",
+    time_limit: TimeLimit = None,
     io: IoForm = Io.MODEL,
     output: Annotated[
         Optional[Path],  # noqa: UP045
@@ -75,16 +77,17 @@ def plan(
     )
 
     wishes = Wishes(
-        ram,
-        optimize,
-        max_overhead,
-        split,
-        grid,
-        layers,
-        None,
-        algorithm,
-        buffering,
-        input_form,
+        ram=ram,
+        optimize=optimize,
+        max_overhead=max_overhead,
+        split=split,
+        grid=grid,
+        layers=layers,
+        plan_file=None,
+        algorithm=algorithm,
+        buffering=buffering,
+        input_form=input_form,
+        time_limit_s=time_limit,
     )
     wishes.check()
     for path in (output, plot, csv, json_file):
@@ -94,7 +97,8 @@ def plan(
         prepared = prepare(model, io=io.value)
         graph = prepared.network.graph
         shown.step("plan")
-        chosen = decide(prepared, wishes, shown)
+        decision = decide(prepared, wishes, shown)
+        chosen = decision.plan
         shown.step("list the alternatives")
         plans = _with_chosen(_frontier(graph, algorithm, wishes, shown), chosen)
         if plot is not None:

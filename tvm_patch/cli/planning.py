@@ -29,6 +29,7 @@ class Wishes:
     algorithm: str = "hill_climb"
     buffering: Buffers = Buffers.ANY
     input_form: InputForm = InputForm.RESIDENT
+    time_limit_s: float | None = None
 
     def check(self) -> None:
         """Refuse options that contradict each other, before any work.
@@ -60,9 +61,11 @@ class Wishes:
             )
         if given and given[0] != "--plan" and self.input_form is InputForm.ROWS:
             raise PlanError(f"{given[0]} keeps the input resident", hint="leave --input rows away")
+        from tvm_patch.deadline import Deadline
         from tvm_patch.memory.algorithms import find_algorithm
 
         find_algorithm(self.algorithm)
+        Deadline(self.time_limit_s)
 
     @property
     def ram_bytes(self) -> int | None:
@@ -70,8 +73,26 @@ class Wishes:
         return make_requirements(self.ram, None, None).ram_bytes
 
 
-def decide(prepared: Prepared, wishes: Wishes, shown: Activity) -> Plan:
+@dataclass(frozen=True)
+class Decision:
+    """The plan that the options amount to.
+
+    Parameters
+    ----------
+    plan : Plan
+        Chosen, made or loaded.
+    cut_short : str or None
+        What ended the search before it was done, if something did.
+    """
+
+    plan: Plan
+    cut_short: str | None = None
+
+
+def decide(prepared: Prepared, wishes: Wishes, shown: Activity) -> Decision:
     """Load, make or choose the plan that the options ask for.
+
+    The first Ctrl-C ends the search, not the program: the best plan so far is taken.
 
     Raises
     ------
@@ -81,31 +102,36 @@ def decide(prepared: Prepared, wishes: Wishes, shown: Activity) -> Plan:
         When the plan needs more than ``--ram``.
     """
     from tvm_patch.pipeline import make_plan
-    from tvm_patch.plan import Plan, execution_of
+    from tvm_patch.plan import Deadline, Plan, execution_of, interruptible
 
     wishes.check()
     graph = prepared.network.graph
+    deadline = Deadline(wishes.time_limit_s)
     if wishes.plan_file is not None:
         plan = Plan.load(wishes.plan_file)
         execution_of(graph, plan)
     elif wishes.split is not None and wishes.grid is not None:
         plan = _split_plan(graph, wishes.split, parse_grid(wishes.grid), wishes.algorithm)
     else:
-        plan = make_plan(
-            prepared,
-            make_requirements(
-                wishes.ram,
-                wishes.optimize,
-                wishes.max_overhead,
-                wishes.buffering,
-                wishes.input_form,
-            ),
-            layers=wishes.layers,
-            algorithm=wishes.algorithm,
-            progress=lambda done: shown.count("candidates", done),
-        )
+        with interruptible(deadline):
+            plan = make_plan(
+                prepared,
+                make_requirements(
+                    wishes.ram,
+                    wishes.optimize,
+                    wishes.max_overhead,
+                    wishes.buffering,
+                    wishes.input_form,
+                ),
+                layers=wishes.layers,
+                algorithm=wishes.algorithm,
+                progress=lambda done: shown.count("candidates", done),
+                deadline=deadline,
+            )
+    if deadline.cut_short is not None:
+        shown.note(f"planning was cut short by {deadline.cut_short}: the best plan found by then")
     _check_arena(plan, wishes.ram_bytes)
-    return plan
+    return Decision(plan, deadline.cut_short)
 
 
 def check_peak(model: str, plan: Plan, peak_bytes: int | None, limit_bytes: int | None) -> None:

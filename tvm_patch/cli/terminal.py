@@ -78,6 +78,10 @@ class Activity:
             amount=f"{done:,}/{total:,}" if total else f"{done:,}",
         )
 
+    def note(self, text: str) -> None:
+        """Something to know, on stderr, terminal or not."""
+        self._progress.console.print(text, markup=False, highlight=False)
+
     def count(self, what: str, done: int) -> None:
         """How many there are by now, of nobody knows how many."""
         self.report(what, done, 0)

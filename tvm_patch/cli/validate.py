@@ -10,19 +10,26 @@ import typer
 from tvm_patch.cli.options import (
     Algorithm,
     BoardName,
+    BufferingOption,
+    Buffers,
     Emulate,
     Grid,
+    InputForm,
+    InputOption,
     Io,
     IoForm,
     JsonFile,
     Layers,
+    MaxOverhead,
     Model,
+    Optimize,
     OutputFolder,
     PlanFile,
     Port,
     Ram,
     Seed,
     Split,
+    TimeLimit,
     Verbose,
 )
 from tvm_patch.cli.planning import Wishes, decide
@@ -51,11 +58,16 @@ def validate(
     board: BoardName = "qemu_cortex_m7",
     emulate: Emulate = False,
     ram: Ram = None,
+    optimize: Optimize = None,
+    max_overhead: MaxOverhead = None,
+    buffering: BufferingOption = Buffers.ANY,
+    input_form: InputOption = InputForm.RESIDENT,
     split: Split = None,
     grid: Grid = None,
     layers: Layers = False,
     plan_file: PlanFile = None,
     algorithm: Algorithm = "hill_climb",
+    time_limit: TimeLimit = None,
     io: IoForm = Io.MODEL,
     seed: Seed = 0,
     seeds: Annotated[
@@ -83,7 +95,19 @@ def validate(
     from tvm_patch.report import check_writable, to_json, write_atomically
     from tvm_patch.transform import partition
 
-    wishes = Wishes(ram, None, None, split, grid, layers, plan_file, algorithm)
+    wishes = Wishes(
+        ram=ram,
+        optimize=optimize,
+        max_overhead=max_overhead,
+        split=split,
+        grid=grid,
+        layers=layers,
+        plan_file=plan_file,
+        algorithm=algorithm,
+        buffering=buffering,
+        input_form=input_form,
+        time_limit_s=time_limit,
+    )
     wishes.check()
     if json_file is not None:
         check_writable(json_file)
@@ -94,7 +118,7 @@ def validate(
     with activity(f"import {model.name}") as shown:
         prepared = prepare(model, io=io.value)
         shown.step("plan")
-        plan = decide(prepared, wishes, shown)
+        plan = decide(prepared, wishes, shown).plan
         shown.step("compute the reference")
         goldens = {s: reference_run(prepared, seed=s) for s in range(seed, seed + seeds)}
         if prepared.imported.format == "tflite":

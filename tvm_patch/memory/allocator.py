@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tvm_patch.deadline import Deadline
 from tvm_patch.errors import DoesNotFitError
 from tvm_patch.memory.algorithms import SearchLimits, find_algorithm
 from tvm_patch.memory.bounds import Peak, find_peak
@@ -18,6 +19,7 @@ def allocate(
     *,
     seed: int = 0,
     time_limit_s: float = 10.0,
+    deadline: Deadline | None = None,
 ) -> Allocation:
     """Give every buffer of a problem its place in one arena.
 
@@ -31,6 +33,8 @@ def allocate(
         For hill climbing and the exact solver. The same arguments give the same allocation.
     time_limit_s : float
         For the exact solver, in seconds of its own deterministic clock.
+    deadline : Deadline or None
+        Ends the exact solver before that.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def allocate(
     if capacity_bytes is not None and peak.live_bytes > capacity_bytes:
         raise _does_not_fit(problem, peak, peak.live_bytes, capacity_bytes, algorithm)
 
-    limits = SearchLimits(peak.live_bytes, seed, time_limit_s)
+    limits = SearchLimits(peak.live_bytes, seed, time_limit_s, deadline)
     packing = solve(problem, build_conflicts(problem), limits)
     ends = [b.size_bytes + o for b, o in zip(problem.buffers, packing.offsets, strict=True)]
     allocation = Allocation(

@@ -1,5 +1,6 @@
 """The planner, free of TVM: graph, regions, layouts, storages, search and the plan record."""
 
+from tvm_patch.deadline import Deadline, interruptible
 from tvm_patch.plan.choose import (
     STACK_RESERVE_BYTES,
     Buffering,
@@ -35,6 +36,7 @@ __all__ = [
     "BufferMode",
     "Buffering",
     "Candidate",
+    "Deadline",
     "Evaluator",
     "Execution",
     "Graph",
@@ -53,6 +55,7 @@ __all__ = [
     "execution_of",
     "first_stage_ends",
     "first_stages",
+    "interruptible",
     "layer_by_layer",
     "pareto",
     "patch_stage",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from tvm_patch.deadline import Deadline
 from tvm_patch.errors import DoesNotFitError, PlanError
 from tvm_patch.plan.enumerate import first_stages
 from tvm_patch.plan.evaluate import Candidate, Evaluator
@@ -90,12 +91,16 @@ def enumerate_candidates(
     *,
     buffering: Buffering = "any",
     input_mode: InputMode = InputMode.RESIDENT,
+    deadline: Deadline | None = None,
 ) -> list[Candidate]:
     """Layer by layer, first stages in patches, and sequences of streamed stages.
+
+    When the deadline has passed, those found by then; at least one, if there is one.
 
     With an input by rows only streams that fetch it; none where the network cannot be streamed
     from its first operator on.
     """
+    deadline = deadline or Deadline()
     resident = input_mode is InputMode.RESIDENT
     candidates = [evaluator.evaluate(())] if resident else []
 
@@ -106,12 +111,16 @@ def enumerate_candidates(
 
     if buffering != "rows" and resident:
         for stage in first_stages(evaluator.graph):
+            if deadline.passed():
+                return candidates
             add((stage,))
     if buffering != "patch" or not resident:
-        space = StreamSpace(evaluator.graph, input_mode)
+        space = StreamSpace(evaluator.graph, input_mode, deadline=deadline)
         for stages in segment_sequences(space, _MOST_SEQUENCES):
             if stages:
                 add(stages)
+            if candidates and deadline.passed():
+                break
     return candidates
 
 
@@ -136,20 +145,36 @@ def choose_plan(
     *,
     algorithm: str = "hill_climb",
     progress: Callable[[int], None] | None = None,
+    deadline: Deadline | None = None,
 ) -> Plan:
     """The best plan that keeps to the requirements.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    requirements : Requirements
+        Limits, and what to be best at.
+    algorithm : str
+        Packing algorithm.
+    progress : callable or None
+        Told how many candidates there are by now.
+    deadline : Deadline or None
+        When it passes, the best plan found by then is returned; its ``cut_short`` says so.
 
     Raises
     ------
     DoesNotFitError
         When nothing fits, with the best peak found.
     """
+    deadline = deadline or Deadline()
     evaluator = Evaluator(graph)
     candidates = enumerate_candidates(
         evaluator,
         progress,
         buffering=requirements.buffering,
         input_mode=requirements.input_mode,
+        deadline=deadline,
     )
     if not candidates:
         raise PlanError(
@@ -164,22 +189,37 @@ def choose_plan(
         for candidate in frontier:
             if limit is not None and candidate.bound_bytes > limit:
                 continue
-            plan = evaluator.pack(candidate, algorithm=algorithm)
+            plan = evaluator.pack(candidate, algorithm=algorithm, deadline=deadline)
             if limit is None or plan.memory.arena_bytes <= limit:
                 return plan
+            if deadline.passed():
+                break
     # The bound does not tell which of the best packs best.
     promising = sorted(allowed, key=lambda c: (c.bound_bytes, *c.cost))[:_BEST_PACKED]
-    plans = [evaluator.pack(c, algorithm=algorithm) for c in promising]
+    plans: list[Plan] = []
+    for candidate in promising:
+        plans.append(evaluator.pack(candidate, algorithm=algorithm, deadline=deadline))
+        if deadline.passed():
+            break
     best = min(plans, key=lambda plan: (plan.memory.arena_bytes, plan.macs))
     if limit is None or best.memory.arena_bytes <= limit:
         return best
+    raise _does_not_fit(graph, requirements, best, deadline)
+
+
+def _does_not_fit(
+    graph: Graph, requirements: Requirements, best: Plan, deadline: Deadline
+) -> DoesNotFitError:
     assert requirements.ram_bytes is not None
     needed = best.memory.arena_bytes + requirements.stack_reserve_bytes
-    raise DoesNotFitError(
-        f"{graph.name} does not fit {requirements.ram_bytes} bytes of RAM: the best plan found "
-        f"needs {needed} ({best.memory.arena_bytes} arena + "
-        f"{requirements.stack_reserve_bytes} reserved for the stack, F {best.mac_overhead:.2f})",
+    cut = f"; planning was cut short by {deadline.cut_short}" if deadline.cut_short else ""
+    hint = f"allow --ram {-(-needed // 1024)}K or more, or make the input image smaller"
+    return DoesNotFitError(
+        f"{graph.name} does not fit {requirements.ram_bytes:,} bytes of RAM: the best plan found "
+        f"needs {needed:,} ({best.memory.arena_bytes:,} arena + "
+        f"{requirements.stack_reserve_bytes:,} reserved for the stack, F {best.mac_overhead:.2f})"
+        f"{cut}",
         required_bytes=needed,
         available_bytes=requirements.ram_bytes,
-        hint=f"allow --ram {-(-needed // 1024)}K or more, or make the input image smaller",
+        hint=f"give it more time, or {hint}" if cut else hint,
     )

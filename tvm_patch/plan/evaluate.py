@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from tvm_patch.deadline import Deadline
 from tvm_patch.errors import PlanError
 from tvm_patch.memory import Allocation, allocate, lower_bound_bytes, validate
 from tvm_patch.plan.graph import Access, Graph
@@ -83,10 +84,16 @@ class Evaluator:
         )
 
     def pack(
-        self, candidate: Candidate, *, algorithm: str = "hill_climb", time_limit_s: float = 10.0
+        self,
+        candidate: Candidate,
+        *,
+        algorithm: str = "hill_climb",
+        time_limit_s: float = 10.0,
+        deadline: Deadline | None = None,
     ) -> Plan:
         """Pack a candidate's storages and write it down as a plan."""
-        allocation = allocate(candidate.execution.problem(), algorithm, time_limit_s=time_limit_s)
+        problem = candidate.execution.problem()
+        allocation = allocate(problem, algorithm, time_limit_s=time_limit_s, deadline=deadline)
         return Plan(
             model=self.graph.name,
             graph_fingerprint=self.graph.fingerprint,

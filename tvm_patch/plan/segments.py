@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from tvm_patch.deadline import Deadline
 from tvm_patch.errors import PlanError
 from tvm_patch.plan.enumerate import row_stage
 from tvm_patch.plan.graph import Access, Graph
@@ -59,10 +60,19 @@ class StreamSpace:
         The network.
     input_mode : InputMode
         Whether its inputs are resident or brought row by row.
+    deadline : Deadline or None
+        Once it has passed, all further operators are left on their own.
     """
 
-    def __init__(self, graph: Graph, input_mode: InputMode = InputMode.RESIDENT) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        input_mode: InputMode = InputMode.RESIDENT,
+        *,
+        deadline: Deadline | None = None,
+    ) -> None:
         self.graph = graph
+        self._deadline = deadline or Deadline()
         self._fetched = graph.inputs if input_mode is InputMode.ROWS else ()
 
     @cached_property
@@ -122,6 +132,10 @@ class StreamSpace:
             group = layer_group(graph, operator)
             yield Segment(begin, begin + 1, None, self._peak(group, begin, begin + 1))
         for end in range(begin + 1, min(len(graph.operators), begin + _LONGEST) + 1):
+            # What begins with the first operator is looked at in any case: an input by rows needs
+            # a stage there.
+            if begin > 0 and self._deadline.passed():
+                return
             last = graph.operators[end - 1]
             if last.access is not Access.ROWS or not last.streamable:
                 return

@@ -41,7 +41,7 @@ def test_foreign_and_missing_files(tvm_patch: Run, tmp_path: Path) -> None:
 
 
 def test_too_little_ram_names_the_best_found(tvm_patch: Run, digits: Path) -> None:
-    assert_refused(tvm_patch("deploy", digits, "--ram", "4K"), 21, "4096", "digits", "--ram")
+    assert_refused(tvm_patch("deploy", digits, "--ram", "4K"), 21, "4,096", "digits", "--ram")
 
 
 def test_layers_over_the_limit(tvm_patch: Run, digits: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 
+from tvm_patch.deadline import Deadline
 from tvm_patch.errors import ToolMissingError
 from tvm_patch.memory import Buffer, Problem, allocate, validate
 from tvm_patch.memory.algorithms.interface import Packing, SearchLimits
@@ -67,15 +68,19 @@ def test_exact_repeats_itself_and_proves_what_the_bound_cannot() -> None:
     assert allocation.lower_bound_bytes == 87
 
 
-def test_out_of_time_the_best_so_far_is_kept_without_a_claim() -> None:
-    # Sizes and alignments so mixed that a proof takes far longer than a millionth of a second.
+def _tangled(count: int) -> Problem:
+    """Sizes and alignments so mixed that a proof takes long."""
     rng = random.Random(4)
     buffers = []
-    for index in range(40):
+    for index in range(count):
         first = rng.randrange(20)
         size, alignment = rng.randrange(1, 2000), rng.choice([1, 4, 16])
         buffers.append(Buffer(f"b{index}", size, first, first + rng.randrange(8), alignment))
-    problem = Problem(tuple(buffers))
+    return Problem(tuple(buffers))
+
+
+def test_out_of_time_the_best_so_far_is_kept_without_a_claim() -> None:
+    problem = _tangled(40)
     climbed = allocate(problem, "hill_climb")
     assert not climbed.optimal
     allocation = allocate(problem, "exact", time_limit_s=1e-6)
@@ -95,3 +100,12 @@ def test_without_ortools_what_the_bound_proves_is_still_answered(
     monkeypatch.setitem(sys.modules, "ortools.sat.python", None)
     problem = Problem((Buffer("a", 8, 0, 1), Buffer("b", 8, 1, 2)))
     assert allocate(problem, "exact").optimal
+
+
+def test_a_deadline_ends_the_solver_long_before_its_own_limit() -> None:
+    problem = _tangled(60)
+    deadline = Deadline(0.5)
+    allocation = allocate(problem, "exact", time_limit_s=1e6, deadline=deadline)
+    assert deadline.cut_short == "the time limit of 0.5 s"
+    assert not allocation.optimal
+    assert allocation.arena_bytes <= allocate(problem, "hill_climb").arena_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from itertools import pairwise
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.plan.graphs import GraphBuilder, residual_block, small_chain
+from tvm_patch.deadline import Deadline
 from tvm_patch.errors import DoesNotFitError, PlanError
 from tvm_patch.plan import (
     STACK_RESERVE_BYTES,
+    Buffering,
     BufferMode,
     Evaluator,
     InputMode,
@@ -59,7 +62,7 @@ def test_nothing_fits_is_said_with_the_best_found() -> None:
         choose_plan(small_chain(), Requirements(ram_bytes=1200))
     assert caught.value.available_bytes == 1200
     assert caught.value.required_bytes > 1200
-    assert str(caught.value.required_bytes) in str(caught.value)
+    assert f"{caught.value.required_bytes:,}" in str(caught.value)
 
 
 def test_an_overhead_limit_is_kept() -> None:
@@ -104,6 +107,45 @@ def test_every_packing_algorithm_makes_a_plan_that_checks(algorithm: str) -> Non
     plan = choose_plan(graph, Requirements(objective="memory"), algorithm=algorithm)
     assert plan.memory.algorithm == algorithm
     assert execution_of(graph, plan).macs == plan.macs
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(0, 1),
+    st.sampled_from(["any", "patch", "rows"]),
+    st.sampled_from([InputMode.RESIDENT, InputMode.ROWS]),
+)
+def test_a_search_cut_short_anywhere_gives_a_valid_plan(
+    share: float, buffering: Buffering, input_mode: InputMode
+) -> None:
+    graph = small_chain()
+    requirements = Requirements(objective="memory", buffering=buffering, input_mode=input_mode)
+    # A clock that advances whenever the search looks at it.
+    looks = itertools.count()
+    never = Deadline(1e9, clock=lambda: float(next(looks)))
+    choose_plan(graph, requirements, algorithm="greedy_by_size", deadline=never)
+    limit_s = max(1.0, share * (next(looks) - 1))
+    looks = itertools.count()
+    deadline = Deadline(limit_s, clock=lambda: float(next(looks)))
+    plan = choose_plan(graph, requirements, algorithm="greedy_by_size", deadline=deadline)
+    assert deadline.cut_short == f"the time limit of {limit_s:g} s"
+    assert plan.mac_overhead <= requirements.overhead_limit
+    assert plan.input_mode is input_mode
+    assert execution_of(graph, plan).macs == plan.macs
+
+
+def test_a_search_that_is_never_cut_short_says_so() -> None:
+    deadline = Deadline(1e6)
+    plan = choose_plan(small_chain(), Requirements(objective="memory"), deadline=deadline)
+    assert deadline.cut_short is None
+    assert plan == choose_plan(small_chain(), Requirements(objective="memory"))
+
+
+def test_a_search_cut_short_before_anything_fits_says_so() -> None:
+    deadline = Deadline()
+    deadline.interrupt()
+    with pytest.raises(DoesNotFitError, match="cut short by an interrupt"):
+        choose_plan(small_chain(), Requirements(ram_bytes=1500), deadline=deadline)
 
 
 def test_the_same_question_gives_the_same_plan() -> None:

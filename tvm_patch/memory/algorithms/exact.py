@@ -8,8 +8,11 @@ mostly one interval below and one above, where one rectangle for each piece woul
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
+from typing import Any
 
+from tvm_patch.deadline import Deadline
 from tvm_patch.errors import ToolMissingError
 from tvm_patch.memory.algorithms.hill_climb import pack_hill_climb
 from tvm_patch.memory.algorithms.interface import Packing, SearchLimits
@@ -19,6 +22,8 @@ from tvm_patch.memory.problem import Problem
 # CP-SAT's deterministic clock counts work and keeps results independent of the machine's load.
 # It runs at roughly the wall clock's pace; this stops it should it ever fall far behind.
 _WALL_CLOCK_FACTOR = 10.0
+# How often somebody looks for an interrupt while the solver runs.
+_LOOK_S = 0.05
 # Farther than any two offsets lie apart.
 _FAR = 1 << 40
 
@@ -95,7 +100,9 @@ def _solve(
     solver.parameters.random_seed = limits.seed
     solver.parameters.max_deterministic_time = limits.time_limit_s
     solver.parameters.max_time_in_seconds = limits.time_limit_s * _WALL_CLOCK_FACTOR
-    status = solver.solve(model)
+    # It would take Ctrl-C for itself, and leave it dead for whoever comes after.
+    solver.parameters.catch_sigint_signal = False
+    status = _run(solver, model, limits.deadline)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return Packing(hint_offsets)
     offsets = [
@@ -103,6 +110,23 @@ def _solve(
         for slot, buffer in zip(slots, problem.buffers, strict=True)
     ]
     return Packing(offsets, optimal=status == cp_model.OPTIMAL)
+
+
+def _run(solver: Any, model: Any, deadline: Deadline | None) -> Any:
+    """The solver's status, at the latest when the deadline has passed."""
+    # The solver does not come back to Python while it works, and Python handles signals in its
+    # main thread only: so it works in another one.
+    with ThreadPoolExecutor(1) as pool:
+        status = pool.submit(solver.solve, model)
+        try:
+            while True:
+                try:
+                    return status.result(timeout=_LOOK_S)
+                except TimeoutError:
+                    if deadline is not None and deadline.passed():
+                        solver.stop_search()
+        finally:
+            solver.stop_search()
 
 
 def _pairs_with_pieces(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tvm_patch.deadline import Deadline
 from tvm_patch.memory.conflicts import ConflictGraph
 from tvm_patch.memory.problem import Problem
 
@@ -22,11 +23,14 @@ class SearchLimits:
         For algorithms that draw random numbers; the same seed gives the same packing.
     time_limit_s : float
         For algorithms that can run long, in seconds.
+    deadline : Deadline or None
+        Ends those early too.
     """
 
     lower_bound_bytes: int
     seed: int
     time_limit_s: float
+    deadline: Deadline | None = None
 
 
 @dataclass(frozen=True, slots=True)
