@@ -77,10 +77,15 @@ static void check_alive(void) {
 int main(int count, char **arguments) {
   unsigned random = count > 1 ? (unsigned)strtoul(arguments[1], NULL, 0) | 1u : 0x2545f491u;
   const unsigned frames = count > 2 ? (unsigned)strtoul(arguments[2], NULL, 0) : 1000000u;
-  tvm_patch_server_init(&server, &fake_model_table);
   for (unsigned i = 0; i < frames; ++i) {
-    /* Any command but reset, which would end the process. */
-    const uint8_t command = (uint8_t)(next_random(&random) % TVM_PATCH_COMMAND_RESET);
+    if (i % (frames / 2 + 1) == 0) { /* half of them to a profiling build */
+      tvm_patch_server_init(&server, i == 0 ? &fake_model_table : &fake_profiled_model_table);
+    }
+    /* Any command, and some that there are not, but reset, which would end the process. */
+    uint8_t command;
+    do {
+      command = (uint8_t)(next_random(&random) % (TVM_PATCH_COMMAND_SPANS + 2));
+    } while (command == TVM_PATCH_COMMAND_RESET);
     stream_size = 0;
     append_request(command, &random);
     mutate(&random);

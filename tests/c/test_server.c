@@ -178,6 +178,55 @@ static void operators_run_one_by_one(void) {
   CHECK(ask(TVM_PATCH_COMMAND_PROFILE, 4, "\2\0\2\0", 4).status == TVM_PATCH_STATUS_OUT_OF_RANGE);
 }
 
+static uint64_t load_u64(const uint8_t *data) {
+  return tvm_patch_load_u32(data) | (uint64_t)tvm_patch_load_u32(data + 4) << 32;
+}
+
+static void a_profiling_build_tells_whose_time_it_was(void) {
+  memset(&fake_model, 0, sizeof(fake_model));
+  tvm_patch_server_init(&server, &fake_profiled_model_table);
+  fake_mark_ticks = 7;
+  for (uint16_t run = 0; run < 2; ++run) { /* the second run forgets the first */
+    CHECK(ask(TVM_PATCH_COMMAND_RUN, run, "\2\0\0\0", 4).status == TVM_PATCH_STATUS_OK);
+  }
+  struct answer answer = ask(TVM_PATCH_COMMAND_SPANS, 2, "\0\0\0\0", 4);
+  CHECK(answer.status == TVM_PATCH_STATUS_OK && answer.size == 14);
+  CHECK(answer.payload[0] == FAKE_SPANS && answer.payload[1] == 0);
+  const uint64_t ticks = load_u64(answer.payload + 2);
+  const uint32_t visits = tvm_patch_load_u32(answer.payload + 10);
+  CHECK(visits > 500 && ticks == 7 * visits);
+
+  answer = ask(TVM_PATCH_COMMAND_SPANS, 3, "\0\0\x50\0", 4);
+  CHECK(answer.status == TVM_PATCH_STATUS_OK && answer.size == 14 + 80 * 12);
+  for (uint32_t i = 1; i < 80; ++i) {
+    const uint8_t *span = answer.payload + 14 + 12 * i;
+    CHECK(load_u64(span) == i + 7 && tvm_patch_load_u32(span + 8) == 1);
+  }
+  /* Before the first mark nothing passes; behind the last one, the run itself: 40 ticks. */
+  const uint8_t *first = answer.payload + 14;
+  CHECK(load_u64(first) == 7 + 40 && tvm_patch_load_u32(first + 8) == 1);
+  answer = ask(TVM_PATCH_COMMAND_SPANS, 4, "\x59\0\1\0", 4);
+  CHECK(answer.size == 14 + 12 && load_u64(answer.payload + 14) == 89 + 7);
+
+  /* One operator alone passes marks too. */
+  CHECK(ask(TVM_PATCH_COMMAND_PROFILE, 5, "\1\0\1\0", 4).status == TVM_PATCH_STATUS_OK);
+  fake_mark_ticks = 0;
+}
+
+static void spans_that_are_not_there_are_refused(void) {
+  tvm_patch_server_init(&server, &fake_profiled_model_table);
+  CHECK(ask(TVM_PATCH_COMMAND_SPANS, 1, "\0\0\x51\0", 4).status ==
+        TVM_PATCH_STATUS_OUT_OF_RANGE); /* too many for one answer */
+  CHECK(ask(TVM_PATCH_COMMAND_SPANS, 2, "\x59\0\2\0", 4).status == TVM_PATCH_STATUS_OUT_OF_RANGE);
+  CHECK(ask(TVM_PATCH_COMMAND_SPANS, 3, "\xff\xff\1\0", 4).status == TVM_PATCH_STATUS_OUT_OF_RANGE);
+  CHECK(ask(TVM_PATCH_COMMAND_SPANS, 4, "\0\0\0", 3).status == TVM_PATCH_STATUS_MALFORMED);
+  start();
+  const struct answer answer = ask(TVM_PATCH_COMMAND_SPANS, 5, "\0\0\0\0", 4);
+  CHECK(answer.status == TVM_PATCH_STATUS_OK && answer.size == 14);
+  CHECK(answer.payload[0] == 0 && answer.payload[1] == 0);
+  CHECK(ask(TVM_PATCH_COMMAND_SPANS, 6, "\0\0\1\0", 4).status == TVM_PATCH_STATUS_OUT_OF_RANGE);
+}
+
 static void nothing_is_touched_out_of_range(void) {
   start();
   static const uint8_t bad_writes[][7] = {
@@ -257,6 +306,8 @@ int main(void) {
   tensors_and_operators_are_described();
   an_inference_goes_through();
   operators_run_one_by_one();
+  a_profiling_build_tells_whose_time_it_was();
+  spans_that_are_not_there_are_refused();
   nothing_is_touched_out_of_range();
   odd_requests_are_refused();
   a_repeated_request_is_not_carried_out_again();

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -13,12 +14,24 @@ if TYPE_CHECKING:
     from tvm_patch.report import Built
 
 
+# From here on there is room for all that a profile has to say.
+_WIDE_COLUMNS = 150
+
+
 def measure(
     folder: BuiltFolder,
     runs: Runs = 1,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Show what every operator takes.")
+        bool,
+        typer.Option(
+            "--profile",
+            help="Show what every operator takes, inside stages too: builds a second firmware.",
+        ),
     ] = False,
+    plot: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Draw the profile into this PNG file.", dir_okay=False),
+    ] = None,
     port: Port = None,
     seed: Seed = 0,
     json_file: JsonFile = None,
@@ -28,14 +41,18 @@ def measure(
 
     Inputs are random: `validate` and `deploy` compare outputs with the reference.
     """
-    from tvm_patch.cli.terminal import activity, show
+    from tvm_patch.cli.terminal import activity, output_columns, show
     from tvm_patch.measurement import check_planned_is_used
     from tvm_patch.measurement import measure as measure_device
     from tvm_patch.micro import open_session
+    from tvm_patch.profiling import profile_model
     from tvm_patch.report import (
         check_writable,
         figure,
-        profile_table,
+        operator_profile_note,
+        operator_profile_record,
+        operator_profile_table,
+        profile_png,
         read_built,
         to_json,
         write_atomically,
@@ -43,8 +60,9 @@ def measure(
     from tvm_patch.report.export import measured_record, profile_records, unit_of, versions
     from tvm_patch.report.tables import ticks_of
 
-    if json_file is not None:
-        check_writable(json_file)
+    for file in (json_file, plot):
+        if file is not None:
+            check_writable(file)
     built = read_built(folder)
     board = built.firmware.board
     with activity(f"start {board.name}") as shown:
@@ -53,6 +71,17 @@ def measure(
             inputs = _random_inputs(session, built, seed)
             shown.step(f"run {runs} times" if runs > 1 else "run")
             measurement = measure_device(session, built.firmware, inputs, runs=runs).measurement
+        profiled = None
+        if profile or plot is not None:
+            profiled = profile_model(
+                built.model_dir,
+                board,
+                built.profile_dir,
+                inputs,
+                port=port,
+                on_step=shown.step,
+                progress=shown.report,
+            )
     check_planned_is_used(measurement, built.planned_arena_bytes)
     if json_file is not None:
         record = {
@@ -62,15 +91,20 @@ def measure(
             "planned": {"arena_bytes": built.planned_arena_bytes, "macs": built.planned_macs},
             "measured": measured_record(measurement, board),
             "profile": profile_records(measurement, built.operators),
+            "operators": operator_profile_record(profiled) if profiled else None,
             "versions": versions(),
         }
         write_atomically(json_file, to_json(record))
-    if profile:
-        show(profile_table(measurement, built.operators))
+    where = f"{built.model} on {board.name}"
+    if plot is not None and profiled is not None:
+        write_atomically(plot, profile_png(profiled, title=where))
+    if profile and profiled is not None:
+        narrow = output_columns() < _WIDE_COLUMNS
+        show(operator_profile_table(profiled, narrow=narrow), operator_profile_note(profiled))
     unit, ticks = unit_of(measurement), ticks_of(measurement)
     per_mac = f" ({ticks / built.planned_macs:.2f} per MAC)" if ticks and built.planned_macs else ""
     show(
-        f"{built.model} on {board.name}",
+        where,
         f"arena touched  {figure(measurement.arena_bytes):>12} bytes "
         f"of {figure(built.planned_arena_bytes)} planned",
         f"stack          {figure(measurement.stack_bytes):>12} bytes",

@@ -17,12 +17,21 @@ _PIPE_COLUMNS = 240
 
 def show(*results: RenderableType) -> None:
     """Print results on stdout."""
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(
-        file=sys.stdout, width=None if known else _PIPE_COLUMNS, highlight=False, soft_wrap=False
-    )
+    console = _console()
     for result in results:
         console.print(result, markup=False)
+
+
+def output_columns() -> int:
+    """How wide results may be."""
+    return _console().width
+
+
+def _console() -> Console:
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(
+        file=sys.stdout, width=None if known else _PIPE_COLUMNS, highlight=False, soft_wrap=False
+    )
 
 
 class Activity:

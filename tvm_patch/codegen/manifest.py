@@ -113,6 +113,17 @@ def manifest(
         "inputs": [asdict(tensor) | {"c_name": tensor.name} for tensor in inputs],
         "outputs": [asdict(tensor) | {"c_name": tensor.name} for tensor in outputs],
         "operators": [_describe_group(model, i) for i in range(len(model.groups))],
+        "layers": [
+            {
+                "name": layout.operator.name,
+                "kind": layout.operator.kind,
+                "operator": group.name,
+                "macs": group.group.macs_of(layout),
+            }
+            for group in model.groups
+            for layout in group.group.operators
+        ],
+        "marks": [asdict(mark) for mark in model.marks],
         "memory_map": _memory_map(model),
         "plan": json.loads(model.plan.to_json()),
         "constant_bytes": sum(int(constant.value.nbytes) for constant in model.constants),

@@ -13,6 +13,7 @@ from tvm import tirx
 from tvm_patch.analysis import Network, OperatorDetail
 from tvm_patch.lower.address import ArenaAddresses
 from tvm_patch.lower.kernels import choose_kernels
+from tvm_patch.lower.marks import Mark, Marker, marks_of
 from tvm_patch.lower.stage_loop import KernelCall, StageLoop
 from tvm_patch.lower.statements import sequence
 from tvm_patch.lower.whole import WholeCall
@@ -80,6 +81,8 @@ class LoweredModel:
         In execution order.
     constants : tuple of Constant
         Each kept once; operator functions reach it by an accessor of the same name.
+    marks : tuple of Mark
+        What the code of the groups may belong to, by the numbers in it.
     """
 
     network: Network
@@ -89,6 +92,7 @@ class LoweredModel:
     kernels: Mapping[str, Any]
     groups: tuple[LoweredGroup, ...]
     constants: tuple[Constant, ...]
+    marks: tuple[Mark, ...]
 
 
 def lower_network(network: Network, plan: Plan, *, c_name: str) -> LoweredModel:
@@ -120,7 +124,8 @@ def lower_network(network: Network, plan: Plan, *, c_name: str) -> LoweredModel:
     kernels = {prefix + kernel.name: kernel for some in chosen.values() for kernel in some}
     constants, accessors = _pack_constants(network, chosen, prefix)
     symbols = _group_symbols(network, execution, prefix)
-    program = _Program(network, execution, plan, chosen, accessors, prefix)
+    marks = marks_of(execution.groups)
+    program = _Program(network, execution, plan, chosen, accessors, prefix, marks)
     groups = tuple(program.lower(group, symbols[group.name]) for group in execution.groups)
     return LoweredModel(
         network=network,
@@ -132,6 +137,7 @@ def lower_network(network: Network, plan: Plan, *, c_name: str) -> LoweredModel:
         },
         groups=groups,
         constants=tuple(constants),
+        marks=marks,
     )
 
 
@@ -179,6 +185,7 @@ class _Program:
     chosen: Mapping[str, Sequence[Kernel]]
     accessors: Mapping[tuple[str, str], str]
     prefix: str
+    marks: Sequence[Mark]
 
     def lower(self, group: Group, symbol: str) -> LoweredGroup:
         """The function of one group."""
@@ -189,12 +196,14 @@ class _Program:
             for layout in group.operators
         }
         storage_of = self.execution.storage_of
+        marker = Marker(f"{self.prefix}mark", self.marks, group)
         if group.tiling is None:
-            body = WholeCall(self.network, group, arena, storage_of, calls).body()
+            body = WholeCall(self.network, group, arena, storage_of, calls, marker).body()
         else:
             fetch = f"{self.prefix}fetch_rows"
-            body = StageLoop(self.network, group, arena, storage_of, calls, fetch).body()
-        function = tirx.PrimFunc([arena.parameter], sequence([*arena.declarations(), body]))
+            body = StageLoop(self.network, group, arena, storage_of, calls, fetch, marker).body()
+        marked = [*marker.loops(), body, *marker.run()]
+        function = tirx.PrimFunc([arena.parameter], sequence([*arena.declarations(), *marked]))
         bare = lower_to_bare(function.with_attr("s_tir", True), symbol)
         return LoweredGroup(group.name, symbol, group, bare)
 

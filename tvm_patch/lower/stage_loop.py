@@ -16,6 +16,7 @@ from tvm import tirx
 
 from tvm_patch.analysis import Network
 from tvm_patch.lower.address import AddressSpace
+from tvm_patch.lower.marks import Marker, no_marks
 from tvm_patch.lower.statements import (
     Expr,
     Stmt,
@@ -73,6 +74,8 @@ class StageLoop:
         By operator: one, or none for an operator that only moves data.
     fetch_symbol : str
         C function that brings rows of an input which is not resident.
+    marker : Marker or None
+        Says what code belongs to; None for code that is never profiled.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class StageLoop:
         storage_of: Mapping[str, str],
         kernels: Mapping[str, Sequence[KernelCall]],
         fetch_symbol: str = "fetch_rows",
+        marker: Marker | None = None,
     ) -> None:
         self._graph = network.graph
         self._group = group
@@ -90,6 +94,7 @@ class StageLoop:
         self._storage_of = storage_of
         self._kernels = kernels
         self._fetch_symbol = fetch_symbol
+        self._marker = marker or no_marks(group)
 
     def body(self) -> Stmt:
         """The whole loop nest."""
@@ -130,7 +135,7 @@ class StageLoop:
             for layout in self._group.operators
             if layout.holding.rate == rates[depth]
         ]
-        return sequence(statements)
+        return sequence([*statements, *self._marker.loops()])
 
     def _tile_column(self, tile_x: Expr) -> Expr:
         tiling = self._group.tiling
@@ -162,7 +167,8 @@ class StageLoop:
     def _kernel(self, operator: str, inputs: list[Expr], output: Expr) -> Stmt:
         (kernel,) = self._kernels[operator]
         constants = [self._addresses.constant(operator, role) for role in kernel.constants]
-        return call(kernel.symbol, *inputs, *constants, output)
+        made = call(kernel.symbol, *inputs, *constants, output)
+        return sequence([*self._marker.kernel(operator), made, *self._marker.data(operator)])
 
     def _operator(self, layout: OperatorLayout, tile: _Tile) -> Stmt:
         """All rows of one operator in one tile."""
@@ -180,13 +186,14 @@ class StageLoop:
             made = sequence([make, *self._blank_columns(layout, tile, row, blank)])
             return branch(is_inside(y, output.tensor.height), made, fill)
 
+        begins = self._marker.data(layout.operator.name)
         kept_rows = layout.holding.kept_rows
         if not kept_rows:
-            return loop("row", rows.extent, row_statement)
+            return sequence([*begins, loop("row", rows.extent, row_statement)])
         made = loop("row", layout.rows, lambda row: row_statement(row + kept_rows))
         advance = self._pointer(output.tensor, layout.rows * output.row_bytes)
         keep = move_bytes(self._pointer(output.tensor, 0), advance, kept_rows * output.row_bytes)
-        return sequence([keep, made])
+        return sequence([*begins, keep, made])
 
     def _blank_value(self, layout: OperatorLayout) -> int | None:
         """What the stage's later operators read outside the image, if any of them does."""

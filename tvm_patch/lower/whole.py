@@ -7,6 +7,7 @@ from math import prod
 
 from tvm_patch.analysis import Network
 from tvm_patch.lower.address import AddressSpace
+from tvm_patch.lower.marks import Marker, no_marks
 from tvm_patch.lower.stage_loop import KernelCall
 from tvm_patch.lower.statements import Expr, Stmt, call, loop, sequence
 from tvm_patch.plan.layout import Group
@@ -26,6 +27,7 @@ class WholeCall:
         addresses: AddressSpace,
         storage_of: Mapping[str, str],
         kernels: Mapping[str, Sequence[KernelCall]],
+        marker: Marker | None = None,
     ) -> None:
         self._graph = network.graph
         self._operator = group.operators[0].operator
@@ -33,6 +35,7 @@ class WholeCall:
         self._addresses = addresses
         self._storage_of = storage_of
         self._kernels = kernels[self._operator.name]
+        self._marker = marker or no_marks(group)
 
     def body(self) -> Stmt:
         """The calls."""
@@ -52,7 +55,9 @@ class WholeCall:
     ) -> Stmt:
         constants = [self._addresses.constant(self._operator.name, r) for r in kernel.constants]
         output = self._pointer(self._operator.output, output_offset_bytes)
-        return call(kernel.symbol, *inputs, *constants, output)
+        made = call(kernel.symbol, *inputs, *constants, output)
+        name = self._operator.name
+        return sequence([*self._marker.kernel(name), made, *self._marker.data(name)])
 
     def _concatenate(self) -> Stmt:
         """Each input's part begins where the one before ends."""

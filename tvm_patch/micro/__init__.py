@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvm_patch.micro.build import Firmware, build_firmware
 from tvm_patch.micro.flashing import flash, open_session
 from tvm_patch.micro.protocol import DeviceInfo, MemoryStatistics, TensorInfo
-from tvm_patch.micro.session import OperatorTime, Progress, RunResult, Session
+from tvm_patch.micro.session import OperatorTime, Progress, RunResult, Session, SpanTime
 
 __all__ = [
     "DeviceInfo",
@@ -15,6 +15,7 @@ __all__ = [
     "Progress",
     "RunResult",
     "Session",
+    "SpanTime",
     "TensorInfo",
     "build_firmware",
     "flash",

@@ -31,6 +31,8 @@ _COMMON_FLAGS = (
     # A fused multiply-add rounds once where the reference rounds twice.
     "-ffp-contract=off",
 )
+# Generated code calls this function wherever other code begins to run for another operator.
+_PROFILE_FLAGS = ("-DTVMGEN_MARK=tvm_patch_profile_mark",)
 _SANITIZER_FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # The full newlib: the small one ("nano") copies memory a byte at a time.
 _BARE_METAL_LINK_FLAGS = ("-nostartfiles",)
@@ -80,6 +82,7 @@ def build_firmware(
     emulate: bool = False,
     jobs: int = 2,
     sanitize: bool = False,
+    profile: bool = False,
 ) -> Firmware:
     """Build the firmware that runs a generated model on a board.
 
@@ -97,6 +100,9 @@ def build_firmware(
         Compilers at a time.
     sanitize : bool
         On the host: with AddressSanitizer and UndefinedBehaviorSanitizer.
+    profile : bool
+        A profiling build: the generated code tells the runtime what it is at. Such a build is
+        larger and slower; what marks cost is measured and can be subtracted.
 
     Raises
     ------
@@ -119,11 +125,13 @@ def build_firmware(
             hint=f"emulate it: --board {board.name} --emulate",
         )
     compiler = find_tool(HOST_COMPILER) if board.port == "host" else find_arm_compiler()
-    project = create_project(model_dir, board, build_dir / "project")
+    project = create_project(model_dir, board, build_dir / "project", profile=profile)
     log_path = build_dir / "build.log"
     flags = [*board.core_flags, "-O1" if sanitize else "-O3", *_COMMON_FLAGS]
     if sanitize:
         flags += _SANITIZER_FLAGS
+    if profile:
+        flags += _PROFILE_FLAGS
     elf_path = build_dir / "firmware.elf"
     map_path = build_dir / "firmware.map"
     log = _Log(log_path)

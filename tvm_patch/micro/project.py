@@ -111,15 +111,26 @@ def _check_rows(tensor: dict[str, Any]) -> None:
         raise ValueError(f"the rows of input {tensor['name']!r} do not give its size")
 
 
-def create_project(model_dir: Path, board: Board, project_dir: Path) -> Project:
+def create_project(
+    model_dir: Path, board: Board, project_dir: Path, *, profile: bool = False
+) -> Project:
     """Fill the templates in for a model and a board, into ``project_dir``.
+
+    Parameters
+    ----------
+    profile : bool
+        The model is to tell the runtime what it is at.
 
     Raises
     ------
     ModelFileError
-        If ``model_dir`` is not a generated model.
+        If ``model_dir`` is not a generated model, or one without marks is to be profiled.
     """
     model, manifest = read_model_folder(model_dir)
+    if profile and not manifest.get("marks"):
+        raise ModelFileError(
+            f"{model_dir}: has no marks, which a profile needs", hint="generate the model again"
+        )
     project_dir.mkdir(parents=True, exist_ok=True)
     binding = project_dir / "model_binding.c"
     inputs = [
@@ -133,6 +144,7 @@ def create_project(model_dir: Path, board: Board, project_dir: Path) -> Project:
             **manifest,
             "inputs": inputs,
             "by_rows": not all(tensor["resident"] for tensor in inputs),
+            "profile": profile,
         },
     )
     port_sources, linker_script = (

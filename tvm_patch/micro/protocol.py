@@ -17,6 +17,7 @@ PAYLOAD_MAX_BYTES = 1024
 REPLY_FLAG = 0x80
 RUNS_MAX = 100
 PROFILE_MAX = 100
+SPANS_MAX = 80
 UNKNOWN = 0xFFFFFFFF
 
 
@@ -39,6 +40,7 @@ class Command(IntEnum):
     READ_ARENA = 0x0D
     RESET = 0x0E
     FETCH_ROWS = 0x0F
+    SPANS = 0x10
     FAULT = 0x7F
 
 
@@ -267,6 +269,51 @@ class MemoryStatistics:
         return cls(
             arena, high_water, None if stack == UNKNOWN else stack, reserve, guards, bool(intact)
         )
+
+
+@dataclass(frozen=True)
+class SpanTicks:
+    """What the code between marks took in the last run, the marks' own cost included.
+
+    Parameters
+    ----------
+    ticks : int
+        Of the stopwatch.
+    visits : int
+        How often it was left by a mark; each time cost one mark.
+    """
+
+    ticks: int
+    visits: int
+
+
+@dataclass(frozen=True)
+class SpansAnswer:
+    """Some spans of a profiling build.
+
+    Parameters
+    ----------
+    span_count : int
+        All there are; 0 in any other build.
+    calibration_ticks, calibration_visits : int
+        What so many marks in a row took.
+    spans : tuple of SpanTicks
+        Those asked for.
+    """
+
+    span_count: int
+    calibration_ticks: int
+    calibration_visits: int
+    spans: tuple[SpanTicks, ...]
+
+    @classmethod
+    def parse(cls, payload: bytes, count: int) -> SpansAnswer:
+        """Read the answer to ``SPANS`` for ``count`` of them."""
+        reader = PayloadReader(payload)
+        span_count, ticks, visits = reader.fields("HQI")
+        spans = tuple(SpanTicks(*reader.fields("QI")) for _ in range(count))
+        reader.finish()
+        return cls(span_count, ticks, visits, spans)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,15 @@ from tvm_patch.micro.channel import Channel
 from tvm_patch.micro.protocol import (
     PROFILE_MAX,
     RUNS_MAX,
+    SPANS_MAX,
     ClockKind,
     Command,
     DeviceInfo,
     MemoryStatistics,
     PayloadReader,
     RowsQuestion,
+    SpansAnswer,
+    SpanTicks,
     TensorInfo,
 )
 from tvm_patch.micro.transports.base import Transport
@@ -96,6 +99,23 @@ class OperatorTime:
     name: str
     ticks: int
     units: int
+
+
+@dataclass(frozen=True)
+class SpanTime:
+    """What the code behind one mark took in an inference, all visits together.
+
+    Parameters
+    ----------
+    units : int
+        Instructions, cycles or nanoseconds, without what the marks cost. Each visit may be wrong
+        by a tick, up or down; the sum over all spans is wrong by one at most.
+    visits : int
+        How often a mark has ended it.
+    """
+
+    units: int
+    visits: int
 
 
 class Session:
@@ -272,6 +292,53 @@ class Session:
             ticks += PayloadReader(payload).fields(f"{count}Q")
         scale = self._info.units_per_tick
         return [OperatorTime(name, t, t * scale) for name, t in zip(names, ticks, strict=True)]
+
+    def spans(self) -> list[SpanTime]:
+        """What the code behind each mark took in the latest run of a profiling build.
+
+        Between two readings of the stopwatch lies the cost of just one mark: the rest of the one
+        before and the beginning of the next. It is measured on the device before each run, and
+        subtracted here.
+
+        Raises
+        ------
+        DeviceError
+            If the firmware is no profiling build.
+        """
+        count = self._calibrated().span_count
+        spans: list[SpanTicks] = []
+        while len(spans) < count:
+            some = min(count - len(spans), SPANS_MAX)
+            spans += self._spans(len(spans), some).spans
+        mark_units, scale = self.mark_units(), self._info.units_per_tick
+        return [
+            SpanTime(round(span.ticks * scale - span.visits * mark_units), span.visits)
+            for span in spans
+        ]
+
+    def mark_units(self) -> float:
+        """What one mark of a profiling build cost before the latest run.
+
+        Raises
+        ------
+        DeviceError
+            If the firmware is no profiling build.
+        """
+        answer = self._calibrated()
+        ticks = answer.calibration_ticks / max(answer.calibration_visits, 1)
+        return ticks * self._info.units_per_tick
+
+    def _calibrated(self) -> SpansAnswer:
+        answer = self._spans(0, 0)
+        if answer.span_count == 0:
+            raise DeviceError(
+                f"{self._channel.name}: is no profiling build",
+                hint="profile it by: tvm-patch measure DIR --profile",
+            )
+        return answer
+
+    def _spans(self, begin: int, count: int) -> SpansAnswer:
+        return SpansAnswer.parse(self._ask(Command.SPANS, struct.pack("<HH", begin, count)), count)
 
     def read_output(self, index: int) -> bytes:
         """Return one whole output: its elements in C order.

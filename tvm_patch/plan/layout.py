@@ -200,7 +200,11 @@ class Group:
     @cached_property
     def macs(self) -> int:
         """Multiply-accumulates executed, recomputed halos and blanked columns included."""
-        return sum(_executed_macs(layout, self.tiling, self.blocks) for layout in self.operators)
+        return sum(self.macs_of(layout) for layout in self.operators)
+
+    def macs_of(self, layout: OperatorLayout) -> int:
+        """Those that one of its operators executes."""
+        return _executed_macs(layout, self.tiling, self.blocks)
 
 
 def _executed_macs(

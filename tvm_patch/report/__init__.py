@@ -5,6 +5,12 @@ from __future__ import annotations
 from tvm_patch.report.built import Built, read_built, write_built
 from tvm_patch.report.export import deployment_record, operator_records, plan_record
 from tvm_patch.report.files import check_writable, to_json, write_atomically
+from tvm_patch.report.profile import (
+    operator_profile_note,
+    operator_profile_record,
+    operator_profile_table,
+    profile_png,
+)
 from tvm_patch.report.tables import (
     Row,
     boards_table,
@@ -12,7 +18,6 @@ from tvm_patch.report.tables import (
     figure,
     operators_table,
     plans_table,
-    profile_table,
     stages_text,
 )
 
@@ -24,11 +29,14 @@ __all__ = [
     "comparison_table",
     "deployment_record",
     "figure",
+    "operator_profile_note",
+    "operator_profile_record",
+    "operator_profile_table",
     "operator_records",
     "operators_table",
     "plan_record",
     "plans_table",
-    "profile_table",
+    "profile_png",
     "read_built",
     "stages_text",
     "to_json",

@@ -44,6 +44,16 @@ class Built:
     operators: tuple[tuple[str, str, int], ...]
     input_dtypes: tuple[str, ...]
 
+    @property
+    def model_dir(self) -> Path:
+        """The generated C, beside the firmware's folder."""
+        return self.firmware.elf_path.parent.parent / "model"
+
+    @property
+    def profile_dir(self) -> Path:
+        """Where a profiling firmware of the same C is built."""
+        return self.firmware.elf_path.parent.parent / "profile"
+
 
 def write_built(built: Built) -> Path:
     """Write ``firmware.json`` next to the firmware; return its path."""

@@ -27,7 +27,7 @@ def shape_text(shape: Sequence[int]) -> str:
 _NEVER_FOLDED = ("board", "core")
 
 
-def _table(*columns: str, left: Sequence[str] = (), title: str | None = None) -> Table:
+def figures_table(*columns: str, left: Sequence[str] = (), title: str | None = None) -> Table:
     """Columns of figures, right aligned but for those named."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
@@ -43,7 +43,7 @@ def _table(*columns: str, left: Sequence[str] = (), title: str | None = None) ->
 
 def operators_table(cost: NetworkCost) -> Table:
     """Every operator with its cost, and the totals; the greatest in + out is marked."""
-    table = _table(
+    table = figures_table(
         *("#", "operator", "kind", "output", "MACs", "live MACs"),
         *("weights B", "out B", "in + out B"),
         left=("operator", "kind", "output"),
@@ -86,7 +86,7 @@ def stages_text(stages: Sequence[StagePlan]) -> str:
 
 def plans_table(plans: Sequence[Plan], chosen: Plan) -> Table:
     """Plans with their arena and MACs; the chosen one is marked."""
-    table = _table("", "arena B", "F", "MACs", "stage", "until", left=("", "stage", "until"))
+    table = figures_table("", "arena B", "F", "MACs", "stage", "until", left=("", "stage", "until"))
     for plan in plans:
         is_chosen = plan.stages == chosen.stages
         table.add_row(
@@ -127,7 +127,7 @@ def comparison_table(rows: Sequence[Row], *, title: str | None = None) -> Table:
     """
     found = [row.measurement for row in rows]
     unit = next((unit_of(m) for m in found if m is not None), "instructions")
-    table = _table("", *(row.label for row in rows), left=("",), title=title)
+    table = figures_table("", *(row.label for row in rows), left=("",), title=title)
     lines: list[tuple[str, list[str]]] = [
         ("MAC overhead F", [f"{row.plan.mac_overhead:.3f}" for row in rows]),
         ("arena, planned, B", [figure(row.plan.memory.arena_bytes) for row in rows]),
@@ -148,38 +148,9 @@ def ticks_of(measurement: Measurement) -> int | None:
     return next((value for value in candidates if value is not None), None)
 
 
-def profile_table(measurement: Measurement, operators: Sequence[tuple[str, str, int]]) -> Table:
-    """What each operator took, its share, and the cost of one MAC."""
-    unit = unit_of(measurement)
-    known = {name: (kind, macs) for name, kind, macs in operators}
-    total = sum(time.units for time in measurement.profile) or 1
-    table = _table(
-        *("#", "operator", "kind", unit, "share", "MACs", "per MAC"), left=("operator", "kind")
-    )
-    for index, time in enumerate(measurement.profile):
-        kind, macs = known.get(time.name, ("", 0))
-        table.add_row(
-            str(index),
-            time.name,
-            kind,
-            figure(time.units),
-            f"{time.units / total:.1%}",
-            figure(macs or None),
-            f"{time.units / macs:.2f}" if macs else "-",
-        )
-    table.add_section()
-    all_macs = sum(macs for _, _, macs in operators)
-    table.add_row(
-        *("", "total", "", figure(total), "", figure(all_macs or None)),
-        f"{total / all_macs:.2f}" if all_macs else "-",
-        style="bold",
-    )
-    return table
-
-
 def boards_table(boards: Sequence[Board]) -> Table:
     """Boards with their core and memory, and how each one can be run."""
-    table = _table(
+    table = figures_table(
         *("board", "core", "clock", "flash", "SRAM", "runs on", "description"),
         left=("board", "core", "runs on", "description"),
     )

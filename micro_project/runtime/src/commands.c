@@ -5,6 +5,7 @@
 #include "tvm_patch/measure.h"
 #include "tvm_patch/painting.h"
 #include "tvm_patch/platform.h"
+#include "tvm_patch/profile.h"
 
 static uint32_t arena_offset(const struct tvm_patch_model *model,
                              const struct tvm_patch_tensor *tensor) {
@@ -177,6 +178,29 @@ static uint8_t profile(const struct tvm_patch_server *server, struct tvm_patch_r
   return run_operators(server, begin, count, reply);
 }
 
+/* Asked for none, it tells how many there are. */
+static uint8_t spans(const struct tvm_patch_model *model, struct tvm_patch_reader *request,
+                     struct tvm_patch_writer *reply) {
+  static const struct tvm_patch_profile no_profile;
+  const struct tvm_patch_profile *profile = model->profile != NULL ? model->profile : &no_profile;
+  const uint16_t begin = tvm_patch_read_u16(request);
+  const uint16_t count = tvm_patch_read_u16(request);
+  if (!tvm_patch_reader_finished(request)) {
+    return TVM_PATCH_STATUS_MALFORMED;
+  }
+  if (count > TVM_PATCH_SPANS_MAX || !within(begin, count, profile->span_count)) {
+    return TVM_PATCH_STATUS_OUT_OF_RANGE;
+  }
+  tvm_patch_write_u16(reply, profile->span_count);
+  tvm_patch_write_u64(reply, profile->calibration_ticks);
+  tvm_patch_write_u32(reply, profile->calibration_visits);
+  for (uint32_t i = begin; i < (uint32_t)begin + count; ++i) {
+    tvm_patch_write_u64(reply, profile->spans[i].ticks);
+    tvm_patch_write_u32(reply, profile->spans[i].visits);
+  }
+  return TVM_PATCH_STATUS_OK;
+}
+
 static uint8_t memory(const struct tvm_patch_server *server, struct tvm_patch_reader *request,
                       struct tvm_patch_writer *reply) {
   if (!tvm_patch_reader_finished(request)) {
@@ -245,6 +269,8 @@ uint8_t tvm_patch_execute(struct tvm_patch_server *server, uint8_t command,
     return run_until(server, request);
   case TVM_PATCH_COMMAND_PROFILE:
     return profile(server, request, reply);
+  case TVM_PATCH_COMMAND_SPANS:
+    return spans(model, request, reply);
   case TVM_PATCH_COMMAND_MEMORY:
     return memory(server, request, reply);
   case TVM_PATCH_COMMAND_PAINT:

@@ -2,6 +2,7 @@
 
 #include "port.h"
 #include "tvm_patch/painting.h"
+#include "tvm_patch/profile.h"
 #include "tvm_patch/protocol.h"
 #include "tvm_patch/rows.h"
 
@@ -35,12 +36,15 @@ __attribute__((always_inline)) static inline void note_stack(uintptr_t stack_poi
   running.stack_bytes = used > running.stack_bytes ? used : running.stack_bytes;
 }
 
-static void start(void) {
+static void start(const struct tvm_patch_model *model) {
   running.ticks = 0;
   running.fetch_ticks = 0;
   running.pauses = 0;
   running.stack_pointer = 0;
   running.stack_bytes = 0;
+  if (model->profile != NULL) {
+    model->profile->begin(model->profile);
+  }
 }
 
 /* A pause drops the tick that has begun: half of one on average, which is made up for. */
@@ -48,19 +52,31 @@ static uint64_t total_ticks(uint64_t since_pause) {
   return running.ticks + running.pauses / 2 + since_pause;
 }
 
+uint64_t tvm_patch_measure_elapsed(void) {
+  return total_ticks(tvm_patch_platform_timer_elapsed());
+}
+
+static uint64_t stop(const struct tvm_patch_model *model) {
+  const uint64_t ticks = tvm_patch_measure_elapsed();
+  if (model->profile != NULL) {
+    model->profile->end(model->profile, ticks);
+  }
+  return ticks;
+}
+
 __attribute__((noinline)) struct tvm_patch_measurement
 tvm_patch_measure_run(const struct tvm_patch_model *model) {
   const uintptr_t stack_pointer = tvm_patch_port_stack_pointer();
   struct tvm_patch_measurement measurement = {.stack_bytes = TVM_PATCH_UNKNOWN};
 
-  start();
+  start(model);
   if (tvm_patch_platform()->stack.size_bytes != 0) {
     running.stack_pointer = stack_pointer;
     paint_stack(stack_pointer);
   }
   tvm_patch_platform_timer_start();
   measurement.result = model->run();
-  measurement.ticks = total_ticks(tvm_patch_platform_timer_elapsed());
+  measurement.ticks = stop(model);
   measurement.fetch_ticks = running.fetch_ticks;
   if (running.stack_pointer != 0) {
     note_stack(stack_pointer);
@@ -70,10 +86,10 @@ tvm_patch_measure_run(const struct tvm_patch_model *model) {
 }
 
 uint64_t tvm_patch_measure_operator(const struct tvm_patch_model *model, uint32_t index) {
-  start();
+  start(model);
   tvm_patch_platform_timer_start();
   model->run_operator(index);
-  return total_ticks(tvm_patch_platform_timer_elapsed());
+  return stop(model);
 }
 
 /* The stopwatch is started anew instead of read twice and subtracted: that sets its phase, and

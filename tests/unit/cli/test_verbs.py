@@ -88,15 +88,30 @@ def test_a_built_folder_is_flashed_and_measured_alone(
     tvm_patch: Run, built: Path, tmp_path: Path
 ) -> None:
     assert tvm_patch("flash", built).exit_code == 0
-    record_file = tmp_path / "out.json"
-    result = tvm_patch("measure", built, "--runs", "3", "--profile", "--json", record_file)
-    assert result.exit_code == 0
-    assert "stage0" in result.stdout
+    record_file, picture = tmp_path / "out.json", tmp_path / "profile.png"
+    result = tvm_patch(
+        *("measure", built, "--runs", "3", "--profile", "--plot", picture, "--json", record_file)
+    )
+    assert result.exit_code == 0, result.output
+    assert "block3_depthwise" in result.stdout
+    assert "readings of the stopwatch" in result.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
     record = json.loads(record_file.read_text())
     assert record["measured"]["runs"] == 3
     assert record["measured"]["arena_bytes"] == record["planned"]["arena_bytes"]
     assert record["measured"]["latency_us"] > 0
     assert "stage" in {entry["kind"] for entry in record["profile"]}
+    inside = {entry["name"]: entry["stage"] for entry in record["operators"]["operators"]}
+    assert {"stage0", None} <= set(inside.values())
+    assert record["operators"]["unit"] == "nanoseconds"
+
+
+def test_a_profile_needs_the_generated_c(tvm_patch: Run, built: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(built, tmp_path / "moved")
+    shutil.rmtree(moved / "model")
+    result = tvm_patch("measure", moved, "--profile")
+    assert result.exit_code == 10
+    assert "model.json" in result.stderr
 
 
 def test_a_built_folder_can_be_moved(tvm_patch: Run, built: Path, tmp_path: Path) -> None:

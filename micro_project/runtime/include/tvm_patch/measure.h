@@ -22,4 +22,7 @@ struct tvm_patch_measurement tvm_patch_measure_run(const struct tvm_patch_model 
 /* Ticks of operator `index` alone. */
 uint64_t tvm_patch_measure_operator(const struct tvm_patch_model *model, uint32_t index);
 
+/* Ticks of the measurement under way so far. */
+uint64_t tvm_patch_measure_elapsed(void);
+
 #endif

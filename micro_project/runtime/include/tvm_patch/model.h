@@ -12,6 +12,8 @@ struct tvm_patch_tensor {
   uint32_t row_bytes; /* of an input that is fetched by rows, otherwise 0 */
 };
 
+struct tvm_patch_profile;
+
 struct tvm_patch_model {
   const char *name;
   const char *fingerprint;
@@ -32,6 +34,9 @@ struct tvm_patch_model {
   /* Operators 0 .. operator_count - 1, called in order, are one inference. */
   void (*run_operator)(uint32_t index);
   const char *(*operator_name)(uint32_t index);
+
+  /* Filled by every run of a profiling build (profile.h); otherwise null. */
+  struct tvm_patch_profile *profile;
 };
 
 extern const struct tvm_patch_model tvm_patch_model;

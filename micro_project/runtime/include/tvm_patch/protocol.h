@@ -35,6 +35,7 @@ enum tvm_patch_command {
   TVM_PATCH_COMMAND_RESET = 0x0e,
   /* Asked by the device, in the middle of a request that runs the network; the host answers. */
   TVM_PATCH_COMMAND_FETCH_ROWS = 0x0f,
+  TVM_PATCH_COMMAND_SPANS = 0x10,
   /* Only ever sent by the device, unasked: the firmware has faulted. */
   TVM_PATCH_COMMAND_FAULT = 0x7f,
 };
@@ -63,6 +64,7 @@ enum tvm_patch_clock_kind {
 enum {
   TVM_PATCH_RUNS_MAX = 100,
   TVM_PATCH_PROFILE_MAX = 100,
+  TVM_PATCH_SPANS_MAX = 80,
 };
 
 /* Reported where the port cannot tell a size. */
