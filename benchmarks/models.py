@@ -15,16 +15,26 @@ not judged: instructions are counted, so they are the same in every run.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tvm_patch import Deployment, Prepared, Requirements, deploy, prepare
+from networks import (
+    NAMES,
+    STREAMED,
+    anchors,
+    chosen_names,
+    markdown_table,
+    plain_table,
+    read,
+    say,
+    those_that_are_there,
+)
+
+from tvm_patch import Deployment, Prepared, Requirements, deploy
 from tvm_patch.errors import TvmPatchError
 from tvm_patch.plan import InputMode
 from tvm_patch.report import to_json, write_atomically
@@ -35,29 +45,11 @@ MAX_OVERHEAD = 1.3
 PLANS: Mapping[str, Requirements | None] = {
     "layers": None,
     "patched": Requirements(objective="memory", max_overhead=MAX_OVERHEAD, buffering="patch"),
-    "streamed": Requirements(objective="memory", max_overhead=1.0, buffering="rows"),
+    "streamed": STREAMED,
     "by rows": Requirements(
         objective="memory", max_overhead=1.0, buffering="rows", input_mode=InputMode.ROWS
     ),
 }
-
-_REPOSITORY = Path(__file__).resolve().parent.parent
-_ANCHORS = Path(__file__).with_name("anchors.toml")
-_DIGITS = "digits"
-_NAMES = (
-    "mlperf-vww",
-    "mlperf-ic",
-    "mlperf-kws",
-    "mlperf-ad",
-    "mcunet-vww0",
-    "mcunet-vww1",
-    "mcunet-in2",
-    "mcunet-in3",
-    "person-det",
-    _DIGITS,
-)
-_STRIPPED = ("person-det",)
-"""Run with int8 input and output, though the file has float32."""
 
 
 @dataclass(frozen=True)
@@ -111,18 +103,10 @@ class Result:
         return self.instructions / self.macs
 
 
-def model_path(name: str) -> Path:
-    """Where the file of a network is looked for."""
-    if name == _DIGITS:
-        return _REPOSITORY / "examples" / "digits" / "digits.tflite"
-    default = _REPOSITORY.parent / "shared" / "models"
-    return Path(os.environ.get("TVM_PATCH_MODELS", default)) / f"{name}.tflite"
-
-
 def run_model(name: str, say: Callable[[str], None]) -> list[Result]:
     """Deploy a network under each plan."""
     say(f"{name}: import")
-    prepared = prepare(model_path(name), io="int8" if name in _STRIPPED else "model")
+    prepared = read(name)
     results = []
     for plan, requirements in PLANS.items():
         if plan == "by rows" and not _begins_with_a_map(prepared):
@@ -150,8 +134,8 @@ def _result(name: str, plan: str, deployment: Deployment) -> Result:
     found = deployment.measurement
     if found.instructions is None or found.stack_bytes is None or found.peak_sram_bytes is None:
         raise TvmPatchError(f"{BOARD} reports neither instructions nor stack")
-    anchors = tomllib.loads(_ANCHORS.read_text(encoding="utf-8")).get(name, {})
-    tflm, tinyengine = anchors.get("tflm", {}), anchors.get("tinyengine", {})
+    known = anchors().get(name, {})
+    tflm, tinyengine = known.get("tflm", {}), known.get("tinyengine", {})
     theirs = {key: tinyengine.get(f"{key}_bytes") for key in ("layers", "patched")}
     theirs["streamed"] = min(filter(None, theirs.values()), default=None)
     # Nobody else leaves the image out of the arena and counts that.
@@ -171,7 +155,7 @@ def _result(name: str, plan: str, deployment: Deployment) -> Result:
         instructions_to_tflm=_ratio(found.instructions, tflm.get("instructions")),
         arena_to_tflm=_ratio(found.arena_bytes, tflm.get("arena_bytes")),
         tinyengine_bytes=theirs[plan],
-        goal_bytes=anchors.get("goal", {}).get(f"{plan.replace(' ', '_')}_bytes"),
+        goal_bytes=known.get("goal", {}).get(f"{plan.replace(' ', '_')}_bytes"),
     )
 
 
@@ -222,7 +206,7 @@ _SUMMARY_HEADER = (
 
 def summary_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     """One line a network: peak SRAM and millions of instructions of its plans."""
-    anchors = tomllib.loads(_ANCHORS.read_text(encoding="utf-8"))
+    known = anchors()
     rows: list[tuple[str, ...]] = [_SUMMARY_HEADER]
     for name in dict.fromkeys(result.model for result in results):
         of_plan = {result.plan: result for result in results if result.model == name}
@@ -234,7 +218,7 @@ def summary_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
                 *(_figure(patched.peak_sram_bytes), f"{patched.mac_overhead:.2f}"),
                 *(_millions(patched), _figure(streamed.peak_sram_bytes), _millions(streamed)),
                 _figure(by_rows.peak_sram_bytes if by_rows else None),
-                _figure(anchors.get(name, {}).get("tflm", {}).get("arena_bytes")),
+                _figure(known.get(name, {}).get("tflm", {}).get("arena_bytes")),
                 _figure(streamed.tinyengine_bytes),
             )
         )
@@ -243,25 +227,6 @@ def summary_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
 
 def _millions(result: Result) -> str:
     return f"{result.instructions / 1e6:.2f} M"
-
-
-def plain_table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns for a terminal: two of names to the left, figures to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """The same as a table of Markdown."""
-    rule = ["---" if name in ("model", "plan") else "---:" for name in rows[0]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
 
 
 def json_record(results: Sequence[Result]) -> dict[str, Any]:
@@ -279,15 +244,12 @@ def json_record(results: Sequence[Result]) -> dict[str, Any]:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Benchmark of whole networks.")
-    parser.add_argument("--models", metavar="A,B", help=f"some of: {', '.join(_NAMES)}")
+    parser.add_argument("--models", metavar="A,B", help=f"some of: {', '.join(NAMES)}")
     parser.add_argument("--markdown", action="store_true", help="the whole table as Markdown")
     parser.add_argument("--summary", action="store_true", help="the same in one line a network")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON too")
     options = parser.parse_args(arguments)
-    options.names = options.models.split(",") if options.models else list(_NAMES)
-    unknown = [name for name in options.names if name not in _NAMES]
-    if unknown:
-        parser.error(f"there is no model {unknown[0]!r}; models: {', '.join(_NAMES)}")
+    options.names = chosen_names(options.models, parser.error)
     return options
 
 
@@ -296,12 +258,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     results: list[Result] = []
     try:
-        for name in options.names:
-            if not model_path(name).exists():
-                hint = "set TVM_PATCH_MODELS to the folder of models"
-                print(f"{name}: skipped, {model_path(name)} is not there; {hint}", file=sys.stderr)
-                continue
-            results += run_model(name, lambda text: print(text, file=sys.stderr, flush=True))
+        for name in those_that_are_there(options.names):
+            results += run_model(name, say)
         if options.markdown or not options.summary:
             rows = table_rows(results)
             print(markdown_table(rows) if options.markdown else plain_table(rows))

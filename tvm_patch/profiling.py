@@ -48,6 +48,8 @@ class OperatorProfile:
     data_units : int
         Taken by what surrounds the kernel: gathering rows, moving them up in line buffers, blanking
         borders, the loop over rows.
+    kernels : tuple of str
+        C functions of its kernels; none where it only moves data.
     """
 
     name: str
@@ -57,6 +59,7 @@ class OperatorProfile:
     calls: int
     kernel_units: int
     data_units: int
+    kernels: tuple[str, ...] = ()
 
     @property
     def units(self) -> int:
@@ -186,7 +189,10 @@ def _assign(
             Mark(Part(mark["part"]), mark["group"], mark["operator"]) for mark in manifest["marks"]
         ]
         layers = [
-            (layer["name"], layer["kind"], layer["operator"], layer["macs"])
+            (
+                *(layer["name"], layer["kind"], layer["operator"], layer["macs"]),
+                tuple(layer.get("kernels", ())),
+            )
             for layer in manifest["layers"]
         ]
     except (KeyError, TypeError, ValueError) as error:
@@ -210,8 +216,9 @@ def _assign(
             calls=time[Mark(Part.KERNEL, group, name)].visits,
             kernel_units=time[Mark(Part.KERNEL, group, name)].units,
             data_units=time[Mark(Part.DATA, group, name)].units,
+            kernels=kernels,
         )
-        for name, kind, group, macs in layers
+        for name, kind, group, macs, kernels in layers
     )
     loops = sum(span.units for mark, span in time.items() if mark.part in (Part.RUN, Part.LOOPS))
     return Profile(unit, operators, loops, mark_units, sum(span.visits for span in spans))

@@ -119,6 +119,7 @@ def manifest(
                 "kind": layout.operator.kind,
                 "operator": group.name,
                 "macs": group.group.macs_of(layout),
+                "kernels": model.kernels_of[layout.operator.name],
             }
             for group in model.groups
             for layout in group.group.operators

@@ -83,6 +83,8 @@ class LoweredModel:
         Each kept once; operator functions reach it by an accessor of the same name.
     marks : tuple of Mark
         What the code of the groups may belong to, by the numbers in it.
+    kernels_of : mapping of str to tuple of str
+        C symbols of an operator's kernels; none where it only moves data.
     """
 
     network: Network
@@ -93,6 +95,7 @@ class LoweredModel:
     groups: tuple[LoweredGroup, ...]
     constants: tuple[Constant, ...]
     marks: tuple[Mark, ...]
+    kernels_of: Mapping[str, tuple[str, ...]]
 
 
 def lower_network(network: Network, plan: Plan, *, c_name: str) -> LoweredModel:
@@ -138,6 +141,10 @@ def lower_network(network: Network, plan: Plan, *, c_name: str) -> LoweredModel:
         groups=groups,
         constants=tuple(constants),
         marks=marks,
+        kernels_of={
+            operator: tuple(prefix + kernel.name for kernel in some)
+            for operator, some in chosen.items()
+        },
     )
 
 
