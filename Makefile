@@ -29,7 +29,8 @@ lint: $(TEST_READY) ## Style, types and layers
 
 search: $(TEST_READY) ## Look for networks and plans that break: new random ones, many more
 	HYPOTHESIS_PROFILE=search TVM_PATCH_EXAMPLES_FACTOR=10 \
-		$(PYTHON) -m pytest -n 2 --dist worksteal -q tests/unit/lower tests/unit/plan tests/unit/memory
+		$(PYTHON) -m pytest -n 2 --dist worksteal -q tests/unit/lower tests/unit/plan tests/unit/memory \
+		tests/unit/micro
 
 docs: $(TEST_READY) ## Write the generated parts of the documentation anew
 	$(PYTHON) scripts/generate_operator_docs.py

@@ -127,6 +127,12 @@ class ProtocolError(DeviceError):
     exit_code = 42
 
 
+class DeviceRestartedError(DeviceError):
+    """The device started anew in the middle of a session: what it was given is lost."""
+
+    exit_code = 43
+
+
 class ValidationError(TvmPatchError):
     """Outputs differ from the reference; the message names the first operator that does."""
 

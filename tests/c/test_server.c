@@ -19,11 +19,6 @@ struct answer {
   unsigned working; /* frames before it that said that work goes on */
 };
 
-static void start(void) {
-  memset(&fake_model, 0, sizeof(fake_model));
-  tvm_patch_server_init(&server, &fake_model_table);
-}
-
 static void to_server(const uint8_t *data, size_t size) {
   tvm_patch_server_receive(&server, data, size);
 }
@@ -51,8 +46,8 @@ static struct answer take_answer(void) {
   return answer;
 }
 
-static struct answer ask_version(uint8_t version, uint8_t command, uint16_t sequence,
-                                 const void *payload, size_t size) {
+static void send(uint8_t version, uint8_t command, uint16_t sequence, const void *payload,
+                 size_t size) {
   uint8_t message[TVM_PATCH_MESSAGE_MAX_BYTES] = {version, command, (uint8_t)sequence,
                                                   (uint8_t)(sequence >> 8)};
   if (size != 0) {
@@ -62,7 +57,17 @@ static struct answer ask_version(uint8_t version, uint8_t command, uint16_t sequ
   tvm_patch_store_u32(message + covered, tvm_patch_crc32(0, message, covered));
   fake_sent_size = 0;
   tvm_patch_frame_encode(message, covered + TVM_PATCH_CRC_BYTES, to_server);
+}
+
+static struct answer ask_version(uint8_t version, uint8_t command, uint16_t sequence,
+                                 const void *payload, size_t size) {
+  send(version, command, sequence, payload, size);
   return take_answer();
+}
+
+static bool ask_in_vain(uint8_t command, uint16_t sequence, const void *payload, size_t size) {
+  send(TVM_PATCH_PROTOCOL_VERSION, command, sequence, payload, size);
+  return fake_sent_size == 0;
 }
 
 static struct answer ask(uint8_t command, uint16_t sequence, const void *payload, size_t size) {
@@ -70,6 +75,20 @@ static struct answer ask(uint8_t command, uint16_t sequence, const void *payload
       ask_version(TVM_PATCH_PROTOCOL_VERSION, command, sequence, payload, size);
   CHECK(answer.command == command && answer.sequence == sequence);
   return answer;
+}
+
+static void boot(const struct tvm_patch_model *model) {
+  memset(&fake_model, 0, sizeof(fake_model));
+  tvm_patch_server_init(&server, model);
+}
+
+static void start_with(const struct tvm_patch_model *model) {
+  boot(model);
+  ask(TVM_PATCH_COMMAND_PING, 0, "session1", 8);
+}
+
+static void start(void) {
+  start_with(&fake_model_table);
 }
 
 static void ping_echoes(void) {
@@ -183,20 +202,20 @@ static uint64_t load_u64(const uint8_t *data) {
 }
 
 static void a_profiling_build_tells_whose_time_it_was(void) {
-  memset(&fake_model, 0, sizeof(fake_model));
-  tvm_patch_server_init(&server, &fake_profiled_model_table);
+  start_with(&fake_profiled_model_table);
   fake_mark_ticks = 7;
   for (uint16_t run = 0; run < 2; ++run) { /* the second run forgets the first */
-    CHECK(ask(TVM_PATCH_COMMAND_RUN, run, "\2\0\0\0", 4).status == TVM_PATCH_STATUS_OK);
+    CHECK(ask(TVM_PATCH_COMMAND_RUN, (uint16_t)(1 + run), "\2\0\0\0", 4).status ==
+          TVM_PATCH_STATUS_OK);
   }
-  struct answer answer = ask(TVM_PATCH_COMMAND_SPANS, 2, "\0\0\0\0", 4);
+  struct answer answer = ask(TVM_PATCH_COMMAND_SPANS, 3, "\0\0\0\0", 4);
   CHECK(answer.status == TVM_PATCH_STATUS_OK && answer.size == 14);
   CHECK(answer.payload[0] == FAKE_SPANS && answer.payload[1] == 0);
   const uint64_t ticks = load_u64(answer.payload + 2);
   const uint32_t visits = tvm_patch_load_u32(answer.payload + 10);
   CHECK(visits > 500 && ticks == 7 * visits);
 
-  answer = ask(TVM_PATCH_COMMAND_SPANS, 3, "\0\0\x50\0", 4);
+  answer = ask(TVM_PATCH_COMMAND_SPANS, 4, "\0\0\x50\0", 4);
   CHECK(answer.status == TVM_PATCH_STATUS_OK && answer.size == 14 + 80 * 12);
   for (uint32_t i = 1; i < 80; ++i) {
     const uint8_t *span = answer.payload + 14 + 12 * i;
@@ -205,16 +224,16 @@ static void a_profiling_build_tells_whose_time_it_was(void) {
   /* Before the first mark nothing passes; behind the last one, the run itself: 40 ticks. */
   const uint8_t *first = answer.payload + 14;
   CHECK(load_u64(first) == 7 + 40 && tvm_patch_load_u32(first + 8) == 1);
-  answer = ask(TVM_PATCH_COMMAND_SPANS, 4, "\x59\0\1\0", 4);
+  answer = ask(TVM_PATCH_COMMAND_SPANS, 5, "\x59\0\1\0", 4);
   CHECK(answer.size == 14 + 12 && load_u64(answer.payload + 14) == 89 + 7);
 
   /* One operator alone passes marks too. */
-  CHECK(ask(TVM_PATCH_COMMAND_PROFILE, 5, "\1\0\1\0", 4).status == TVM_PATCH_STATUS_OK);
+  CHECK(ask(TVM_PATCH_COMMAND_PROFILE, 6, "\1\0\1\0", 4).status == TVM_PATCH_STATUS_OK);
   fake_mark_ticks = 0;
 }
 
 static void spans_that_are_not_there_are_refused(void) {
-  tvm_patch_server_init(&server, &fake_profiled_model_table);
+  start_with(&fake_profiled_model_table);
   CHECK(ask(TVM_PATCH_COMMAND_SPANS, 1, "\0\0\x51\0", 4).status ==
         TVM_PATCH_STATUS_OUT_OF_RANGE); /* too many for one answer */
   CHECK(ask(TVM_PATCH_COMMAND_SPANS, 2, "\x59\0\2\0", 4).status == TVM_PATCH_STATUS_OUT_OF_RANGE);
@@ -235,7 +254,7 @@ static void nothing_is_touched_out_of_range(void) {
       {0, 0, 0xff, 0xff, 0xff, 0xff, 1}, /* offset + size wraps */
   };
   for (uint16_t i = 0; i < 3; ++i) {
-    CHECK(ask(TVM_PATCH_COMMAND_WRITE_INPUT, i, bad_writes[i], 7).status ==
+    CHECK(ask(TVM_PATCH_COMMAND_WRITE_INPUT, (uint16_t)(1 + i), bad_writes[i], 7).status ==
           TVM_PATCH_STATUS_OUT_OF_RANGE);
   }
   static const uint8_t bad_reads[][8] = {
@@ -275,6 +294,38 @@ static void a_repeated_request_is_not_carried_out_again(void) {
   CHECK(fake_model.runs == 2);
 }
 
+static void a_device_that_has_started_anew_says_so(void) {
+  static const uint8_t commands[] = {
+      TVM_PATCH_COMMAND_INFO,        TVM_PATCH_COMMAND_RUN,    TVM_PATCH_COMMAND_WRITE_INPUT,
+      TVM_PATCH_COMMAND_READ_OUTPUT, TVM_PATCH_COMMAND_MEMORY, TVM_PATCH_COMMAND_PAINT,
+  };
+  start();
+  CHECK(ask(TVM_PATCH_COMMAND_RUN, 1, "\1\0\0\0", 4).status == TVM_PATCH_STATUS_OK);
+  boot(&fake_model_table); /* a watchdog, say */
+  for (uint16_t i = 0; i < sizeof(commands); ++i) {
+    const struct answer answer = ask(commands[i], (uint16_t)(2 + i), "\1\0\0\0", 4);
+    CHECK(answer.status == TVM_PATCH_STATUS_RESTARTED && answer.size == 0);
+  }
+  CHECK(fake_model.runs == 0);
+  CHECK(ask(TVM_PATCH_COMMAND_PING, 20, "session1", 8).status == TVM_PATCH_STATUS_OK);
+  CHECK(ask(TVM_PATCH_COMMAND_RUN, 21, "\1\0\0\0", 4).status == TVM_PATCH_STATUS_OK);
+}
+
+static void requests_that_come_late_are_dropped(void) {
+  start();
+  CHECK(ask(TVM_PATCH_COMMAND_PING, 0xfffe, "session2", 8).status == TVM_PATCH_STATUS_OK);
+  CHECK(ask(TVM_PATCH_COMMAND_RUN, 0xffff, "\1\0\0\0", 4).status == TVM_PATCH_STATUS_OK);
+  CHECK(ask(TVM_PATCH_COMMAND_READ_OUTPUT, 1, "\0\0\0\0\0\0\2\0", 8).size == 2);
+  /* The run again, and the ping, as a link that repeats frames would have it. */
+  CHECK(ask_in_vain(TVM_PATCH_COMMAND_RUN, 0xffff, "\1\0\0\0", 4));
+  CHECK(ask_in_vain(TVM_PATCH_COMMAND_PING, 0xfffe, "session2", 8));
+  CHECK(ask_in_vain(TVM_PATCH_COMMAND_RUN, 1, "\1\0\0\0", 4));
+  CHECK(fake_model.runs == 1);
+  /* Another session counts anew, from wherever it likes. */
+  CHECK(ask(TVM_PATCH_COMMAND_PING, 0x9000, "session3", 8).status == TVM_PATCH_STATUS_OK);
+  CHECK(ask(TVM_PATCH_COMMAND_RUN, 0x9001, "\1\0\0\0", 4).status == TVM_PATCH_STATUS_OK);
+}
+
 static void a_failing_network_is_reported(void) {
   start();
   fake_model.result = -5;
@@ -311,6 +362,8 @@ int main(void) {
   nothing_is_touched_out_of_range();
   odd_requests_are_refused();
   a_repeated_request_is_not_carried_out_again();
+  a_device_that_has_started_anew_says_so();
+  requests_that_come_late_are_dropped();
   a_failing_network_is_reported();
   a_damaged_frame_is_complained_about();
   reset_answers_first();

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import struct
+import random
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tvm_patch.errors import DeviceError, DeviceSilentError, ProtocolError
+from tvm_patch.errors import DeviceError, DeviceRestartedError, DeviceSilentError, ProtocolError
 from tvm_patch.micro import framing
 from tvm_patch.micro.protocol import (
     PROTOCOL_VERSION,
@@ -24,6 +24,7 @@ from tvm_patch.micro.transports.base import Transport
 _ANSWER_TIMEOUT_S = 3.0
 _SILENT_TRIES = 5
 _DAMAGED_TRIES = 8
+_QUIET_S = 0.02
 
 
 @dataclass
@@ -74,7 +75,8 @@ class Channel:
         self._find_function = find_function
         self._decoder = framing.FrameDecoder()
         self._inbox: deque[framing.Frame | framing.DamagedFrameError] = deque()
-        self._sequence = 0
+        # Anywhere: what an earlier session has left on the link is not to be taken for an answer.
+        self._sequence = random.randrange(1 << 16)
 
     @property
     def name(self) -> str:
@@ -123,6 +125,8 @@ class Channel:
             If no answer comes.
         ProtocolError
             If every answer is damaged, or the firmware speaks another version.
+        DeviceRestartedError
+            If the device has started anew since it was last pinged.
         DeviceError
             If the device refuses, the network fails, or the firmware faults.
         """
@@ -171,17 +175,20 @@ class Channel:
             If a damaged frame arrived, or the device says that one did there.
         """
         deadline = time.monotonic() + patience_s
+        damage: framing.DamagedFrameError | None = None
         # A device that may ask for rows is asked whether it has more often: see `request`.
         work_s = self._timeout_s if exchange.serve_rows is None else self._answer_timeout_s
         while True:
             while self._inbox:
                 item = self._inbox.popleft()
                 if isinstance(item, framing.DamagedFrameError):
-                    raise item
+                    damage = item
+                    continue
                 if item.command == Command.FAULT | REPLY_FLAG:
                     raise self._fault(item.payload)
                 if item.status == Status.DAMAGED_FRAME:
-                    raise framing.DamagedFrameError("the device says so")
+                    damage = framing.DamagedFrameError("the device says so")
+                    continue
                 if item.sequence != self._sequence:
                     continue  # a second answer to an earlier request that was repeated
                 if item.command == Command.FETCH_ROWS | REPLY_FLAG:
@@ -196,9 +203,14 @@ class Channel:
                         exchange.on_step(PayloadReader(item.payload).fields("I")[0])
                 deadline = time.monotonic() + work_s
             remaining = deadline - time.monotonic()
-            if remaining <= 0:
+            if remaining <= 0 and damage is None:
                 return None
-            self._inbox.extend(self._decoder.feed(self._transport.read(remaining)))
+            # Until the link is quiet it is one mishap: a burst of noise makes many damaged frames,
+            # and the device complains about each.
+            data = self._transport.read(remaining if damage is None else min(remaining, _QUIET_S))
+            if damage is not None and (not data or remaining <= 0):
+                raise damage
+            self._inbox.extend(self._decoder.feed(data))
 
     def _answer_question(self, exchange: _Exchange, payload: bytes) -> None:
         """Send rows that the device asks for; again, if it asks again."""
@@ -223,8 +235,14 @@ class Channel:
                 f"not {PROTOCOL_VERSION}",
                 hint="build and flash it again",
             )
+        if answer.status == Status.RESTARTED:
+            raise DeviceRestartedError(
+                f"{name}: started anew in the middle of the session ({command.name.lower()}); "
+                "what it was given is lost",
+                hint="do it again; if it keeps happening, look at its supply and its watchdog",
+            )
         if answer.status == Status.MODEL_FAILED:
-            (result,) = struct.unpack("<i", answer.payload)
+            (result,) = PayloadReader(answer.payload).fields("i")
             raise DeviceError(f"{name}: the network's run function returned {result}")
         known = answer.status in Status.__members__.values()
         reason = Status(answer.status).name.lower() if known else f"status {answer.status}"

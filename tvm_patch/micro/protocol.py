@@ -10,15 +10,19 @@ from enum import IntEnum
 
 from tvm_patch.errors import ProtocolError
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 HEADER_BYTES = 5
 CRC_BYTES = 4
 PAYLOAD_MAX_BYTES = 1024
+TOKEN_BYTES = 8
 REPLY_FLAG = 0x80
 RUNS_MAX = 100
 PROFILE_MAX = 100
 SPANS_MAX = 80
 UNKNOWN = 0xFFFFFFFF
+
+# Number and offset of a tensor, and something of its data.
+_PAYLOAD_LEAST_BYTES = 16
 
 
 class Command(IntEnum):
@@ -56,6 +60,7 @@ class Status(IntEnum):
     OUT_OF_RANGE = 0x06
     MODEL_FAILED = 0x07
     ABORTED = 0x08
+    RESTARTED = 0x09
 
 
 class ClockKind(IntEnum):
@@ -146,6 +151,10 @@ class DeviceInfo:
         """Read the answer to ``INFO``."""
         reader = PayloadReader(payload)
         kind, units, hz, payload_max, inputs, outputs, operators, arena = reader.fields("BIIHHHHI")
+        if kind not in ClockKind.__members__.values():
+            raise ProtocolError(f"the device counts in units that nobody knows: kind {kind}")
+        if not _PAYLOAD_LEAST_BYTES <= payload_max <= PAYLOAD_MAX_BYTES:
+            raise ProtocolError(f"the device cannot take payloads of {payload_max} bytes")
         info = cls(
             clock_kind=ClockKind(kind),
             units_per_tick=units,

@@ -15,6 +15,7 @@ from tvm_patch.micro.protocol import (
     PROFILE_MAX,
     RUNS_MAX,
     SPANS_MAX,
+    TOKEN_BYTES,
     ClockKind,
     Command,
     DeviceInfo,
@@ -35,6 +36,8 @@ Progress = Callable[[str, int, int], None]
 
 # Tensor number and offset stand before the data of a chunk.
 _CHUNK_HEADER_BYTES = 8
+_NONCE_BYTES = 8
+_PINGS = 3
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,8 @@ class Session:
     ) -> None:
         self._channel = Channel(transport, timeout_s=timeout_s, find_function=find_function)
         self._ask = self._channel.request
+        # By it the device tells this session's requests from those of an earlier one.
+        self._token = os.urandom(TOKEN_BYTES)
         self._progress = progress
         # Inputs by rows, by number: they stay here until the device asks for them.
         self._by_rows: dict[int, bytes] = {}
@@ -200,10 +205,11 @@ class Session:
 
     def ping(self) -> None:
         """Make sure that the device answers, and with what it has just been sent."""
-        # Something never said before: an answer kept from an earlier session does not match it.
-        nonce = os.urandom(8)
-        if self._ask(Command.PING, nonce) != nonce:
-            raise ProtocolError(f"{self._channel.name}: a ping came back changed")
+        # Something never said before: what an earlier session has left on the link, or what the
+        # device kept from it, does not match.
+        nonce = self._token + os.urandom(_NONCE_BYTES)
+        if not any(self._ask(Command.PING, nonce) == nonce for _ in range(_PINGS)):
+            raise ProtocolError(f"{self._channel.name}: pings come back changed")
 
     def info(self) -> DeviceInfo:
         """Return who answers."""

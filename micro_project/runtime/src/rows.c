@@ -35,8 +35,12 @@ static bool take_answer(struct tvm_patch_server *server, struct chunk chunk, uin
     ask(server, chunk); /* the question got lost, so the host has repeated its request */
     return false;
   }
-  if (message.version != TVM_PATCH_PROTOCOL_VERSION ||
-      message.command != TVM_PATCH_COMMAND_FETCH_ROWS) {
+  const bool is_rows = message.command == TVM_PATCH_COMMAND_FETCH_ROWS;
+  if (message.version == TVM_PATCH_PROTOCOL_VERSION && !is_rows &&
+      tvm_patch_server_is_stale(server, &message)) {
+    return false;
+  }
+  if (message.version != TVM_PATCH_PROTOCOL_VERSION || !is_rows) {
     server->interrupted = true;
     tvm_patch_server_abandon(server, TVM_PATCH_STATUS_ABORTED);
   }

@@ -65,6 +65,35 @@ _Noreturn void tvm_patch_server_abandon(struct tvm_patch_server *server, uint8_t
   longjmp(server->way_out, 1);
 }
 
+static void token_of(const struct tvm_patch_message *ping, uint8_t *token) {
+  const size_t given = ping->payload.remaining;
+  memset(token, 0, TVM_PATCH_TOKEN_BYTES);
+  memcpy(token, ping->payload.data, given < TVM_PATCH_TOKEN_BYTES ? given : TVM_PATCH_TOKEN_BYTES);
+}
+
+bool tvm_patch_server_is_stale(const struct tvm_patch_server *server,
+                               const struct tvm_patch_message *message) {
+  uint8_t token[TVM_PATCH_TOKEN_BYTES];
+  if (!server->greeted) {
+    return false;
+  }
+  if (message->command == TVM_PATCH_COMMAND_PING) {
+    token_of(message, token);
+    if (memcmp(token, server->token, sizeof(token)) != 0) {
+      return false; /* another session begins, and counts on its own */
+    }
+  }
+  return (int16_t)(uint16_t)(message->sequence - server->request.sequence) <= 0;
+}
+
+static bool is_welcome(struct tvm_patch_server *server, const struct tvm_patch_message *message) {
+  if (message->command == TVM_PATCH_COMMAND_PING) {
+    token_of(message, server->token);
+    server->greeted = true;
+  }
+  return server->greeted || message->command == TVM_PATCH_COMMAND_RESET;
+}
+
 static void answer(struct tvm_patch_server *server) {
   struct tvm_patch_message message =
       tvm_patch_message_parse(server->decoder.message, server->decoder.size);
@@ -76,6 +105,13 @@ static void answer(struct tvm_patch_server *server) {
     return; /* rows that nobody waits for any more: the question was repeated */
   }
   if (!server->answered || message.crc != server->request.crc) {
+    if (tvm_patch_server_is_stale(server, &message)) {
+      return;
+    }
+    if (!is_welcome(server, &message)) {
+      send_status(message.command, message.sequence, TVM_PATCH_STATUS_RESTARTED);
+      return;
+    }
     server->request = (struct tvm_patch_request){message.command, message.sequence, message.crc};
     carry_out_or_abandon(server, &message.payload);
     server->answered = true;

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tvm_patch.board import load_board
-from tvm_patch.errors import DeviceError, ModelFileError, ProtocolError
+from tvm_patch.errors import DeviceError, DeviceRestartedError, ModelFileError, ProtocolError
 from tvm_patch.micro import Firmware, Session, framing, open_session
 from tvm_patch.micro.project import create_project
 from tvm_patch.micro.protocol import Command, Status, TensorInfo
@@ -245,16 +245,22 @@ def test_a_new_request_ends_the_wait_for_rows(
     """The host fell silent in the middle of an inference, and another one comes."""
     with open_session(firmware_of("rows", board)) as session:
         wire = Wire(session._channel._transport)
-        wire.send(Command.RUN, 1000, struct.pack("<I", 1))
+        run, next_one = ((session._channel._sequence + step) & 0xFFFF for step in (1, 2))
+        wire.send(Command.RUN, run, struct.pack("<I", 1))
         assert wire.take().status == Status.WORKING
         assert wire.take().command == Command.FETCH_ROWS | 0x80
-        wire.send(command, 1001, struct.pack("<I", 1) if command == Command.RUN else b"")
+        wire.send(command, next_one, struct.pack("<I", 1) if command == Command.RUN else b"")
         aborted = wire.take()
-        assert (aborted.command, aborted.sequence) == (Command.RUN | 0x80, 1000)
+        assert (aborted.command, aborted.sequence) == (Command.RUN | 0x80, run)
         assert aborted.status == Status.ABORTED
         taken_up = wire.take()
-        assert (taken_up.command, taken_up.sequence) == (command | 0x80, 1001)
-        # A session goes on where it was.
+        assert (taken_up.command, taken_up.sequence) == (command | 0x80, next_one)
+        # The session goes on where it was, but for what a reset takes away.
+        session._channel._sequence = next_one
+        if command == Command.RESET:
+            with pytest.raises(DeviceRestartedError):
+                session.infer(inputs)
+            session.ping()
         assert session.infer(inputs) == outputs
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tvm_patch.errors import DeviceError, DeviceSilentError, ProtocolError
 from tvm_patch.micro import Firmware, Session, framing, open_session
-from tvm_patch.micro.protocol import ClockKind, Command, DeviceInfo, Status
+from tvm_patch.micro.protocol import PROTOCOL_VERSION, ClockKind, Command, DeviceInfo, Status
 from tvm_patch.micro.transports import ProcessTransport, Transport
 
 from .conftest import BuildOnce
@@ -227,7 +227,7 @@ def test_a_firmware_of_another_version_is_reported() -> None:
                 )
             )
 
-    with pytest.raises(ProtocolError, match="version 9, not 2"):
+    with pytest.raises(ProtocolError, match=f"version 9, not {PROTOCOL_VERSION}"):
         Session(OtherVersion(), timeout_s=1)
 
 

@@ -7,6 +7,11 @@ from types import ModuleType
 from tvm_patch.errors import DeviceSilentError, ToolMissingError
 from tvm_patch.micro.transports.base import Transport
 
+# A port that is pulled out fails in whatever call is made next. pyserial wraps some of these errors
+# (its own is an OSError) and lets others through: ioctl's, and TypeError where another thread has
+# closed the port.
+_UNPLUGGED = (OSError, TypeError)
+
 
 class SerialTransport(Transport):
     """A serial port.
@@ -31,7 +36,7 @@ class SerialTransport(Transport):
         self._port_name = port
         try:
             self._port = self._serial_module.serial_for_url(port, baudrate=baud_rate)
-        except (self._serial_module.SerialException, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise DeviceSilentError(f"{port}: cannot be opened: {error}") from error
 
     @property
@@ -42,8 +47,10 @@ class SerialTransport(Transport):
         self._port.write_timeout = timeout_s
         try:
             self._port.write(data)
-        except self._serial_module.SerialException as error:
-            raise DeviceSilentError(f"{self._port_name}: {error}") from error
+        except self._serial_module.SerialTimeoutException as error:
+            raise DeviceSilentError(f"{self._port_name}: takes no more data") from error
+        except _UNPLUGGED as error:
+            raise self._gone(error) from error
 
     def read(self, timeout_s: float) -> bytes:
         try:
@@ -51,11 +58,17 @@ class SerialTransport(Transport):
             first: bytes = self._port.read(1)
             # Whatever else has come already: one byte at a time would be one wait at a time.
             return first + bytes(self._port.read(self._port.in_waiting)) if first else b""
-        except self._serial_module.SerialException as error:
-            raise DeviceSilentError(f"{self._port_name}: {error}") from error
+        except _UNPLUGGED as error:
+            raise self._gone(error) from error
 
     def close(self) -> None:
         self._port.close()
+
+    def _gone(self, error: BaseException) -> DeviceSilentError:
+        return DeviceSilentError(
+            f"{self._port_name}: the port is gone: {error}",
+            hint="plug the board in again; it may come back under another name",
+        )
 
 
 def _import_pyserial() -> ModuleType:

@@ -4,12 +4,14 @@
 #define TVM_PATCH_PROTOCOL_H
 
 enum {
-  TVM_PATCH_PROTOCOL_VERSION = 2,
+  TVM_PATCH_PROTOCOL_VERSION = 3,
 
   /* version u8, command u8, sequence u16, status u8 */
   TVM_PATCH_HEADER_BYTES = 5,
   TVM_PATCH_CRC_BYTES = 4,
   TVM_PATCH_PAYLOAD_MAX_BYTES = 1024,
+  /* Of a ping's payload: what tells one session from another. */
+  TVM_PATCH_TOKEN_BYTES = 8,
   TVM_PATCH_MESSAGE_MAX_BYTES = TVM_PATCH_HEADER_BYTES + TVM_PATCH_PAYLOAD_MAX_BYTES +
       TVM_PATCH_CRC_BYTES,
 
@@ -52,6 +54,8 @@ enum tvm_patch_status {
   TVM_PATCH_STATUS_MODEL_FAILED = 0x07,
   /* The network was waiting for rows of its input when another request came. */
   TVM_PATCH_STATUS_ABORTED = 0x08,
+  /* The device has started anew since it was last greeted: what was written to it is gone. */
+  TVM_PATCH_STATUS_RESTARTED = 0x09,
 };
 
 enum tvm_patch_clock_kind {

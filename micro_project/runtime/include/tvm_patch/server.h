@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "tvm_patch/framing.h"
+#include "tvm_patch/message.h"
 #include "tvm_patch/model.h"
 
 enum {
@@ -41,6 +42,10 @@ struct tvm_patch_server {
   bool answered;
   bool reset_requested;
 
+  /* Whose requests are carried out: those of the session that has pinged last. */
+  bool greeted;
+  uint8_t token[TVM_PATCH_TOKEN_BYTES];
+
   /* The way out of a network that waits for rows which will not come, and why it was taken. */
   jmp_buf way_out;
   uint8_t abandoned_status;
@@ -71,6 +76,11 @@ void tvm_patch_server_notify(const struct tvm_patch_server *server, uint8_t comm
 
 /* Tells the host, in the middle of a request, that work goes on: `done` steps so far. */
 void tvm_patch_server_report_working(const struct tvm_patch_server *server, uint32_t done);
+
+/* Whether a request that has arrived is older than the one that was carried out last. On a link
+ * that repeats or reorders frames such a one turns up late; its answer is of no use. */
+bool tvm_patch_server_is_stale(const struct tvm_patch_server *server,
+                               const struct tvm_patch_message *message);
 
 /* Waits, in the middle of a request, for the next frame, which overwrites the request's.
  * PENDING says that the link is closed. */
