@@ -13,11 +13,13 @@ from tvm_patch.errors import PlanError
 from tvm_patch.plan import (
     Evaluator,
     Graph,
+    Operator,
     Plan,
     StagePlan,
     first_stages,
     patch_stage,
     row_stage,
+    stepped_stage,
 )
 from tvm_patch.plan.layout import stage_group, stage_operators
 
@@ -80,8 +82,12 @@ def stage_sequences(draw: st.DrawFn, graph: Graph) -> tuple[StagePlan, ...]:
         output = graph.tensor[graph.operators[end - 1].output]
         tile_h = draw(st.integers(1, output.height))
         tile_w = draw(st.one_of(st.just(output.width), st.integers(1, output.width)))
-        make = draw(st.sampled_from([row_stage, row_stage, patch_stage]))
-        stage = make(graph.operators[begin:end], tile_h, tile_w)
+        operators = graph.operators[begin:end]
+        make = draw(st.sampled_from([row_stage, stepped_stage, patch_stage]))
+        if make is stepped_stage:
+            stage = draw(stages_in_columns(operators, tile_h, tile_w))
+        else:
+            stage = make(operators, tile_h, tile_w)
         try:
             stage_group(graph, stage, "stage")
         except PlanError:
@@ -90,6 +96,18 @@ def stage_sequences(draw: st.DrawFn, graph: Graph) -> tuple[StagePlan, ...]:
         stages.append(stage)
         begin = end
     return tuple(stages)
+
+
+@st.composite
+def stages_in_columns(
+    draw: st.DrawFn, operators: tuple[Operator, ...], tile_h: int, tile_w: int
+) -> StagePlan:
+    """A stage with column runs anywhere, whose rows are kept or computed again."""
+    cuts = sorted(draw(st.sets(st.integers(0, len(operators)), min_size=2, max_size=4)))
+    runs = [(first, end - 1) for first, end in zip(cuts[::2], cuts[1::2], strict=False)]
+    inside = [op.output for first, last in runs for op in operators[first:last]]
+    recomputed = draw(st.sets(st.sampled_from(inside))) if inside else set()
+    return stepped_stage(operators, tile_h, tile_w, runs, recomputed=recomputed)
 
 
 def _stage_ends(graph: Graph, begin: int, longest: int = 8) -> list[int]:

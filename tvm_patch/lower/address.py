@@ -16,8 +16,8 @@ class AddressSpace(Protocol):
     def storage(self, name: str, offset_bytes: Expr, dtype: str = "int8") -> Expr:
         """Pointer into the storage ``name``."""
 
-    def constant(self, operator: str, role: str) -> Expr:
-        """Pointer to a constant of an operator."""
+    def constant(self, operator: str, kernel: str, role: str) -> Expr:
+        """Pointer to a constant of an operator, as one of its kernels reads it."""
 
 
 class ArenaAddresses:
@@ -29,15 +29,15 @@ class ArenaAddresses:
         Size of the arena.
     offsets_bytes : mapping of str to int
         Offset of each storage.
-    accessors : mapping of (str, str) to str
-        C function that returns the address of an operator's constant, by operator and role.
+    accessors : mapping of (str, str, str) to str
+        C function that returns the address of a constant, by operator, kernel symbol and role.
     """
 
     def __init__(
         self,
         arena_bytes: int,
         offsets_bytes: Mapping[str, int],
-        accessors: Mapping[tuple[str, str], str],
+        accessors: Mapping[tuple[str, str, str], str],
     ) -> None:
         self.parameter = tirx.decl_buffer((arena_bytes,), "int8", name="arena")
         self._offsets_bytes = offsets_bytes
@@ -49,9 +49,9 @@ class ArenaAddresses:
         offset = self._offsets_bytes[name] + offset_bytes
         return tirx.address_of(tirx.BufferLoad(self._view(dtype), [offset // bytes_of(dtype)]))
 
-    def constant(self, operator: str, role: str) -> Expr:
+    def constant(self, operator: str, kernel: str, role: str) -> Expr:
         """The accessor's call."""
-        return tirx.call_pure_extern("handle", self._accessors[operator, role])
+        return tirx.call_pure_extern("handle", self._accessors[operator, kernel, role])
 
     def _view(self, dtype: str) -> Any:
         if dtype not in self._views:

@@ -39,8 +39,8 @@ class HostAddresses:
     ----------
     boundary : mapping of str to (shape, dtype)
         Tensors that are parameters: inputs in order, the output last.
-    constants : mapping of (str, str) to ndarray
-        By operator and role.
+    constants : mapping of (str, str, str) to ndarray
+        By operator, kernel symbol and role.
     workspace_bytes : int
         Size of the workspace.
     offsets_bytes : mapping of str to int
@@ -50,7 +50,7 @@ class HostAddresses:
     def __init__(
         self,
         boundary: Mapping[str, tuple[tuple[int, ...], str]],
-        constants: Mapping[tuple[str, str], Any],
+        constants: Mapping[tuple[str, str, str], Any],
         workspace_bytes: int,
         offsets_bytes: Mapping[str, int],
     ) -> None:
@@ -81,9 +81,9 @@ class HostAddresses:
         index = (base + offset_bytes) // bytes_of(dtype)
         return tirx.address_of(tirx.BufferLoad(view, [index]))
 
-    def constant(self, operator: str, role: str) -> Expr:
+    def constant(self, operator: str, kernel: str, role: str) -> Expr:
         """Pointer to the first element of a constant parameter."""
-        buffer = self._constants[operator, role]
+        buffer = self._constants[operator, kernel, role]
         return tirx.address_of(tirx.BufferLoad(buffer, [0] * len(buffer.shape)))
 
     def declarations(self) -> list[Stmt]:
@@ -128,9 +128,10 @@ def _emit_stage(
         layout.operator.name: choose_kernels(network, group, layout) for layout in group.operators
     }
     constants = {
-        (operator, role): kernel.pack(constants_of(network.details[operator]))[role]
+        (operator, prefix + kernel.name, role): packed[role]
         for operator, kernels in chosen.items()
         for kernel in kernels
+        for packed in [kernel.pack(constants_of(network.details[operator]))]
         for role in kernel.constants
     }
     boundary = {

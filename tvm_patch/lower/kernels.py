@@ -66,7 +66,8 @@ def choose_kernels(network: Network, group: Group, layout: OperatorLayout) -> tu
     -------
     tuple of Kernel
         One; none for an operator that only moves rows or of which no tile needs anything inside
-        the image; one for each input of a concatenation.
+        the image; one for each input of a concatenation; inside a column run one for each width
+        that its steps have.
 
     Raises
     ------
@@ -89,16 +90,20 @@ def choose_kernels(network: Network, group: Group, layout: OperatorLayout) -> tu
     whole_pixels = prod(output.shape[:-1])
     flat = group.tiling is None or is_flat(group)
     source = group.blocks[operator.inputs[0]]
-    request = _Request(
-        detail=network.details[operator.name],
-        inputs=tuple(tensor[name] for name in operator.inputs),
-        output=output,
-        columns=whole_pixels if flat else layout.columns,
-        in_row_pixels=whole_pixels if flat else row_pixels(source, layout.windows[0]),
-        is_whole=group.tiling is None,
-    )
-    kernels = choose(request)
-    return kernels if isinstance(kernels, tuple) else (kernels,)
+    widths = (layout.columns,) if layout.steps is None else layout.steps.widths
+    chosen: list[Kernel] = []
+    for width in widths:
+        request = _Request(
+            detail=network.details[operator.name],
+            inputs=tuple(tensor[name] for name in operator.inputs),
+            output=output,
+            columns=whole_pixels if flat else width,
+            in_row_pixels=whole_pixels if flat else row_pixels(source, layout.windows[0]),
+            is_whole=group.tiling is None,
+        )
+        kernels = choose(request)
+        chosen.extend(kernels if isinstance(kernels, tuple) else (kernels,))
+    return tuple(chosen)
 
 
 def _requantisation(request: _Request) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from tvm import tirx
 
 from tvm_patch.analysis import Network, OperatorDetail
 from tvm_patch.lower.address import ArenaAddresses
+from tvm_patch.lower.group_context import KernelCall
 from tvm_patch.lower.kernels import choose_kernels
 from tvm_patch.lower.marks import Mark, Marker, marks_of
-from tvm_patch.lower.stage_loop import KernelCall, StageLoop
+from tvm_patch.lower.stage_loop import StageLoop
 from tvm_patch.lower.statements import sequence
 from tvm_patch.lower.whole import WholeCall
 from tvm_patch.plan import Execution, Plan, execution_of
@@ -164,11 +165,11 @@ def _group_symbols(network: Network, execution: Execution, prefix: str) -> Mappi
 
 def _pack_constants(
     network: Network, chosen: Mapping[str, Sequence[Kernel]], prefix: str
-) -> tuple[list[Constant], Mapping[tuple[str, str], str]]:
+) -> tuple[list[Constant], Mapping[tuple[str, str, str], str]]:
     """Constants as kernels read them, equal ones kept once, and the accessor of each role."""
     constants: list[Constant] = []
     symbol_of: dict[tuple[str, bytes], str] = {}
-    accessors: dict[tuple[str, str], str] = {}
+    accessors: dict[tuple[str, str, str], str] = {}
     for operator, kernels in chosen.items():
         for kernel in kernels:
             packed = kernel.pack(constants_of(network.details[operator]))
@@ -176,9 +177,12 @@ def _pack_constants(
                 value = np.ascontiguousarray(packed[role])
                 key = (str(value.dtype), value.tobytes())
                 if key not in symbol_of:
-                    symbol_of[key] = f"{prefix}{operator_symbol(network, operator)}_{role}"
+                    stem = f"{prefix}{operator_symbol(network, operator)}_{role}"
+                    # Kernels of other widths may read the same constant in another order.
+                    number = sum(constant.symbol.startswith(stem) for constant in constants)
+                    symbol_of[key] = stem if number == 0 else f"{stem}_{number}"
                     constants.append(Constant(symbol_of[key], value))
-                accessors[operator, role] = symbol_of[key]
+                accessors[operator, prefix + kernel.name, role] = symbol_of[key]
     return constants, accessors
 
 
@@ -190,7 +194,7 @@ class _Program:
     execution: Execution
     plan: Plan
     chosen: Mapping[str, Sequence[Kernel]]
-    accessors: Mapping[tuple[str, str], str]
+    accessors: Mapping[tuple[str, str, str], str]
     prefix: str
     marks: Sequence[Mark]
 

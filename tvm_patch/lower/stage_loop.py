@@ -16,6 +16,8 @@ from tvm import tirx
 
 from tvm_patch.analysis import Network
 from tvm_patch.lower.address import AddressSpace
+from tvm_patch.lower.column_run import ColumnRunLoop
+from tvm_patch.lower.group_context import GroupContext, KernelCall
 from tvm_patch.lower.marks import Marker, no_marks
 from tvm_patch.lower.statements import (
     Expr,
@@ -31,22 +33,6 @@ from tvm_patch.lower.statements import (
 )
 from tvm_patch.plan.graph import Tensor
 from tvm_patch.plan.layout import FETCH, Block, Group, OperatorLayout, RowWindow
-
-
-@dataclass(frozen=True)
-class KernelCall:
-    """A kernel chosen for an operator.
-
-    Parameters
-    ----------
-    symbol : str
-        C function; takes its inputs, then constants, then the output.
-    constants : tuple of str
-        Roles in the order of its parameters.
-    """
-
-    symbol: str
-    constants: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -91,10 +77,16 @@ class StageLoop:
         self._graph = network.graph
         self._group = group
         self._addresses = addresses
-        self._storage_of = storage_of
-        self._kernels = kernels
-        self._fetch_symbol = fetch_symbol
         self._marker = marker or no_marks(group)
+        self._context = GroupContext(
+            network.graph,
+            group,
+            addresses,
+            storage_of,
+            kernels,
+            fetch_symbol,
+            self._marker,
+        )
 
     def body(self) -> Stmt:
         """The whole loop nest."""
@@ -111,7 +103,7 @@ class StageLoop:
                 len(tiling.steps),
                 lambda step: self._turn(outermost, _Tile(step + first_step, column)),
             )
-            return sequence([*self._blank_line_buffers(), tiles])
+            return tiles
 
         return loop("strip", tiling.tiles_x, strip)
 
@@ -130,11 +122,17 @@ class StageLoop:
                     ),
                 )
             )
-        statements += [
-            self._operator(layout, tile)
-            for layout in self._group.operators
-            if layout.holding.rate == rates[depth]
-        ]
+        runs = {run.first: run for run in self._group.runs}
+        for unit in self._group.units:
+            layout = self._group.operators[unit.start]
+            if layout.holding.rate != rates[depth]:
+                continue
+            if unit.start in runs:
+                columns = ColumnRunLoop(self._context, runs[unit.start])
+                last = self._group.operators[runs[unit.start].last]
+                statements.append(self._operator(last, tile, columns))
+            else:
+                statements.append(self._operator(layout, tile))
         return sequence([*statements, *self._marker.loops()])
 
     def _tile_column(self, tile_x: Expr) -> Expr:
@@ -144,65 +142,60 @@ class StageLoop:
             return tirx.const(0, "int32")
         return tirx.min(tile_x * tiling.tile_w, tiling.width - tiling.tile_w)
 
-    def _blank_line_buffers(self) -> list[Stmt]:
-        """Rows above the image, which no tile computes, read as padding."""
-        statements = []
-        for layout in self._group.operators:
-            blank = self._blank_value(layout)
-            if layout.holding.kept_rows and blank is not None:
-                block = self._group.blocks[layout.operator.output]
-                pointer = self._pointer(block.tensor, 0)
-                statements.append(fill_bytes(pointer, blank, block.size_bytes))
-        return statements
-
-    def _pointer(self, tensor: Tensor, offset_bytes: Expr) -> Expr:
-        return self._addresses.storage(self._storage_of[tensor.name], offset_bytes, tensor.dtype)
-
     def _flat_call(self, layout: OperatorLayout) -> Stmt:
         operator = layout.operator
-        inputs = [self._pointer(self._graph.tensor[name], 0) for name in operator.inputs]
-        output = self._pointer(self._graph.tensor[operator.output], 0)
-        return self._kernel(operator.name, inputs, output)
+        inputs = [self._context.pointer(self._graph.tensor[name], 0) for name in operator.inputs]
+        output = self._context.pointer(self._graph.tensor[operator.output], 0)
+        return self._context.kernel(operator.name, inputs, output)
 
-    def _kernel(self, operator: str, inputs: list[Expr], output: Expr) -> Stmt:
-        (kernel,) = self._kernels[operator]
-        constants = [self._addresses.constant(operator, role) for role in kernel.constants]
-        made = call(kernel.symbol, *inputs, *constants, output)
-        return sequence([*self._marker.kernel(operator), made, *self._marker.data(operator)])
+    def _operator(
+        self, layout: OperatorLayout, tile: _Tile, run: ColumnRunLoop | None = None
+    ) -> Stmt:
+        """All rows of one operator in one tile, or of the column run that it ends."""
+        assert self._group.tiling is not None
+        active, positions = (
+            self._group.active[layout.operator.name],
+            layout.positions(self._group.tiling),
+        )
+        statements = [self._rows_of_tile(layout, tile, is_stepped=run is not None)]
+        if run is not None:
+            statements.append(run.body(tile.position))
+        block, blank = self._group.blocks[layout.operator.output], self._context.blank_value(layout)
+        if layout.holding.kept_rows and blank is not None:
+            # Rows above the image, which no tile computes, read as padding.
+            fill = fill_bytes(self._context.pointer(block.tensor, 0), blank, block.size_bytes)
+            statements.insert(0, branch(tile.position == active.start, fill))
+        begins = tile.position >= active.start if active.start > positions.start else True
+        ends = tile.position < active.stop if active.stop < positions.stop else True
+        return branch(begins, branch(ends, sequence(statements)))
 
-    def _operator(self, layout: OperatorLayout, tile: _Tile) -> Stmt:
-        """All rows of one operator in one tile."""
+    def _rows_of_tile(self, layout: OperatorLayout, tile: _Tile, *, is_stepped: bool) -> Stmt:
+        """Rows and columns outside the image blanked; those inside made, if not in steps."""
         output = self._group.blocks[layout.operator.output]
         rows = layout.region.rows
-        blank = self._blank_value(layout)
+        blank = self._context.blank_value(layout)
 
         def row_statement(row: Expr) -> Stmt:
             y = rows.scale * tile.position - rows.offset + row
-            make = self._make_row(layout, tile, row, y)
+            make = sequence([]) if is_stepped else self._make_row(layout, tile, row, y)
             if output.region is None or blank is None:
                 return branch(is_inside(y, output.tensor.height), make)
-            target = self._pointer(output.tensor, row * output.row_bytes)
+            target = self._context.pointer(output.tensor, row * output.row_bytes)
             fill = fill_bytes(target, blank, output.row_bytes)
             made = sequence([make, *self._blank_columns(layout, tile, row, blank)])
             return branch(is_inside(y, output.tensor.height), made, fill)
 
         begins = self._marker.data(layout.operator.name)
         kept_rows = layout.holding.kept_rows
+        if is_stepped and (output.region is None or blank is None) and not kept_rows:
+            return sequence([])
         if not kept_rows:
             return sequence([*begins, loop("row", rows.extent, row_statement)])
         made = loop("row", layout.rows, lambda row: row_statement(row + kept_rows))
-        advance = self._pointer(output.tensor, layout.rows * output.row_bytes)
-        keep = move_bytes(self._pointer(output.tensor, 0), advance, kept_rows * output.row_bytes)
+        advance = self._context.pointer(output.tensor, layout.rows * output.row_bytes)
+        begin = self._context.pointer(output.tensor, 0)
+        keep = move_bytes(begin, advance, kept_rows * output.row_bytes)
         return sequence([*begins, keep, made])
-
-    def _blank_value(self, layout: OperatorLayout) -> int | None:
-        """What the stage's later operators read outside the image, if any of them does."""
-        members = {other.operator.name for other in self._group.operators}
-        for index in self._graph.consumers[layout.operator.output]:
-            reader = self._graph.operators[index]
-            if reader.name in members and reader.pad_value is not None:
-                return reader.pad_value
-        return None
 
     def _blank_columns(
         self, layout: OperatorLayout, tile: _Tile, row: Expr, blank: int
@@ -223,11 +216,15 @@ class StageLoop:
         return [
             branch(
                 left > 0,
-                fill_bytes(self._pointer(block.tensor, row_start), blank, left * pixel_bytes),
+                fill_bytes(
+                    self._context.pointer(block.tensor, row_start), blank, left * pixel_bytes
+                ),
             ),
             branch(
                 right > 0,
-                fill_bytes(self._pointer(block.tensor, right_start), blank, right * pixel_bytes),
+                fill_bytes(
+                    self._context.pointer(block.tensor, right_start), blank, right * pixel_bytes
+                ),
             ),
         ]
 
@@ -245,10 +242,20 @@ class StageLoop:
             target = row * block.row_bytes + layout.first_column * block.tensor.pixel_bytes
         if operator.kind == FETCH:
             number = self._graph.inputs.index(operator.output)
-            return call(self._fetch_symbol, number, y, 1, self._pointer(block.tensor, target))
+            return call(
+                self._context.fetch_symbol,
+                number,
+                y,
+                1,
+                self._context.pointer(block.tensor, target),
+            )
         if operator.kind == "pad":
             return self._pad_row(
-                layout, lambda offset: self._pointer(block.tensor, target + offset), row, y, x
+                layout,
+                lambda offset: self._context.pointer(block.tensor, target + offset),
+                row,
+                y,
+                x,
             )
         gather: list[Stmt] = []
         inputs: list[Expr] = []
@@ -259,8 +266,10 @@ class StageLoop:
                 inputs.append(self._addresses.storage(window.buffer, 0, source.tensor.dtype))
             else:
                 offset = self._input_offset(layout, name, row, y, x)
-                inputs.append(self._pointer(source.tensor, offset))
-        make = self._kernel(operator.name, inputs, self._pointer(block.tensor, target))
+                inputs.append(self._context.pointer(source.tensor, offset))
+        make = self._context.kernel(
+            operator.name, inputs, self._context.pointer(block.tensor, target)
+        )
         return sequence([*gather, make])
 
     def _input_offset(self, layout: OperatorLayout, name: str, row: Expr, y: Expr, x: Expr) -> Expr:
@@ -268,27 +277,13 @@ class StageLoop:
         if name in layout.operator.whole_inputs:
             return tirx.const(0, "int32")
         block, window = self._group.blocks[name], layout.operator.window
-        pixel_bytes = block.tensor.pixel_bytes
+        first_row = self._context.first_input_row(layout, name, row, y)
         if block.region is None:
-            first_row = y * window.stride_h - window.pad_top
             first_col = x * window.stride_w - window.pad_left
         else:
-            rows, cols = layout.region.rows, layout.region.cols
-            first_row = (row - rows.offset) * window.stride_h - window.pad_top
-            # The input has moved on since, as often as it runs more than this operator.
-            ratio = self._rate_of(name) // layout.holding.rate
-            first_row += block.region.rows.offset - block.region.rows.scale * (ratio - 1)
-            first_col = (layout.first_column - cols.offset) * window.stride_w - window.pad_left
-            first_col += block.region.cols.offset
-        return first_row * block.row_bytes + first_col * pixel_bytes
-
-    def _rate_of(self, tensor: str) -> int:
-        """How often the operator that makes a tensor of this group runs for each tile."""
-        return next(
-            layout.holding.rate
-            for layout in self._group.operators
-            if layout.operator.output == tensor
-        )
+            first_col = (layout.first_column - layout.region.cols.offset) * window.stride_w
+            first_col += block.region.cols.offset - window.pad_left
+        return first_row * block.row_bytes + first_col * block.tensor.pixel_bytes
 
     def _pad_row(
         self,
@@ -304,7 +299,7 @@ class StageLoop:
         if source.region is not None:
             offset = self._input_offset(layout, operator.inputs[0], row, y, x)
             size_bytes = layout.columns * source.tensor.pixel_bytes
-            return copy_bytes(target(0), self._pointer(source.tensor, offset), size_bytes)
+            return copy_bytes(target(0), self._context.pointer(source.tensor, offset), size_bytes)
         assert operator.pad_value is not None
         return self._load_row(
             target,
@@ -401,7 +396,7 @@ class StageLoop:
                 branch(left > 0, fill_bytes(target(0), pad_value, left * pixel_bytes)),
                 copy_bytes(
                     target(left * pixel_bytes),
-                    self._pointer(source, start),
+                    self._context.pointer(source, start),
                     (columns - left - right) * pixel_bytes,
                 ),
                 branch(

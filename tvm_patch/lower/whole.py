@@ -7,8 +7,8 @@ from math import prod
 
 from tvm_patch.analysis import Network
 from tvm_patch.lower.address import AddressSpace
+from tvm_patch.lower.group_context import KernelCall
 from tvm_patch.lower.marks import Marker, no_marks
-from tvm_patch.lower.stage_loop import KernelCall
 from tvm_patch.lower.statements import Expr, Stmt, call, loop, sequence
 from tvm_patch.plan.layout import Group
 from tvm_patch.schedules.movement import nearest_indices
@@ -53,7 +53,10 @@ class WholeCall:
     def _call(
         self, kernel: KernelCall, inputs: Sequence[Expr], output_offset_bytes: Expr = 0
     ) -> Stmt:
-        constants = [self._addresses.constant(self._operator.name, r) for r in kernel.constants]
+        constants = [
+            self._addresses.constant(self._operator.name, kernel.symbol, role)
+            for role in kernel.constants
+        ]
         output = self._pointer(self._operator.output, output_offset_bytes)
         made = call(kernel.symbol, *inputs, *constants, output)
         name = self._operator.name

@@ -17,6 +17,7 @@ from tvm_patch.plan.enumerate import (
     patch_stage,
     row_stage,
     stage_from_split,
+    stepped_stage,
 )
 from tvm_patch.plan.evaluate import Candidate, Evaluator, execution_of
 from tvm_patch.plan.graph import Access, Graph, Operator, Tensor, Window
@@ -61,4 +62,5 @@ __all__ = [
     "patch_stage",
     "row_stage",
     "stage_from_split",
+    "stepped_stage",
 ]

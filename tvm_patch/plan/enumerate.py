@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from tvm_patch.errors import PlanError
@@ -39,6 +39,44 @@ def row_stage(
     buffering = tuple(
         replace(item, mode=BufferMode.ROWS)
         if item.mode is BufferMode.PATCH or item.tensor in fetched
+        else item
+        for item in stage.buffering
+    )
+    return replace(stage, buffering=buffering)
+
+
+def stepped_stage(
+    operators: tuple[Operator, ...],
+    tile_h: int,
+    tile_w: int,
+    runs: Iterable[tuple[int, int]],
+    *,
+    recomputed: Collection[str] = (),
+    fetched: Collection[str] = (),
+) -> StagePlan:
+    """A stage in line buffers, some of whose operators go through rows in steps of columns.
+
+    Parameters
+    ----------
+    operators : tuple of Operator
+        In execution order.
+    tile_h, tile_w : int
+        Rows and columns of the stage's output in one step.
+    runs : iterable of (int, int)
+        Places of the first and last operator of each run, both inclusive.
+    recomputed : collection of str
+        Tensors inside runs whose rows are computed again instead of being kept (mode COLS).
+    fetched : collection of str
+        As for :func:`row_stage`.
+    """
+    stage = row_stage(operators, tile_h, tile_w, fetched=fetched)
+    stepped = {op.output for first, last in runs for op in operators[first:last]}
+    buffering = tuple(
+        replace(
+            item,
+            mode=BufferMode.COLS if item.tensor in recomputed else BufferMode.ROWS_COLS,
+        )
+        if item.tensor in stepped
         else item
         for item in stage.buffering
     )

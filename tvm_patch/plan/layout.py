@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tvm_patch.errors import PlanError
+from tvm_patch.plan.columns import ColumnRun, ColumnSteps, RowStore, column_runs, column_steps
 from tvm_patch.plan.graph import Access, Graph, Operator, Tensor
 from tvm_patch.plan.record import BufferMode, StagePlan
 from tvm_patch.plan.region import Holding, Region, Span, Tiling, stage_holdings
 
 FETCH = "fetch"
 """Kind of the operator that brings rows of an input from outside."""
+
+# Operators that move rows, or have a kernel for each input.
+_NOT_STEPPED = (FETCH, "pad", "concatenate", "resize_nearest")
 
 # An operator that takes its inputs whole has no tiles; what it holds is never read.
 _NOTHING = Region(Span(1, 0, 0), Span(1, 0, 0))
@@ -102,12 +106,18 @@ class OperatorLayout:
     continuous : bool
         Each time just the rows are computed that follow those of the time before, so that row
         windows stay filled.
+    steps : ColumnSteps or None
+        Inside a column run: what is computed in each of its steps.
+    store : RowStore or None
+        Inside a column run: where rows are kept for the next time.
     """
 
     operator: Operator
     holding: Holding
     windows: tuple[RowWindow | None, ...]
     continuous: bool
+    steps: ColumnSteps | None = None
+    store: RowStore | None = None
 
     def positions(self, tiling: Tiling) -> range:
         """Numbers of the times that the operator runs, from top to bottom."""
@@ -156,6 +166,8 @@ class Group:
         By tensor name, all that the group reads or writes.
     stage : StagePlan or None
         None for an operator on its own.
+    runs : tuple of ColumnRun
+        Operators that go through each row together.
     """
 
     name: str
@@ -163,6 +175,7 @@ class Group:
     tiling: Tiling | None
     blocks: Mapping[str, Block]
     stage: StagePlan | None
+    runs: tuple[ColumnRun, ...] = ()
 
     @property
     def output(self) -> str:
@@ -182,20 +195,74 @@ class Group:
         return tuple(sorted({layout.holding.rate for layout in self.operators}, reverse=True))
 
     @cached_property
+    def units(self) -> tuple[range, ...]:
+        """What runs at once, by the places of its operators: a column run, or one operator."""
+        runs = {run.first: run for run in self.runs}
+        units: list[range] = []
+        place = 0
+        while place < len(self.operators):
+            end = runs[place].last + 1 if place in runs else place + 1
+            units.append(range(place, end))
+            place = end
+        return tuple(units)
+
+    @cached_property
+    def unit_of(self) -> tuple[int, ...]:
+        """The unit of each operator, by its place."""
+        return tuple(number for number, unit in enumerate(self.units) for _ in unit)
+
+    @cached_property
     def order(self) -> tuple[int, ...]:
-        """The operators of one tile in the order in which they run, by their place.
+        """The units of one tile in the order in which they run, by number.
 
         Those that run often run until what comes after them can run once.
         """
+        unit_rates = [self.operators[unit.start].holding.rate for unit in self.units]
 
         def level(depth: int) -> list[int]:
             rate = self.rates[depth]
-            own = [i for i, layout in enumerate(self.operators) if layout.holding.rate == rate]
+            own = [number for number, unit_rate in enumerate(unit_rates) if unit_rate == rate]
             if depth == 0:
                 return own
             return level(depth - 1) * (self.rates[depth - 1] // rate) + own
 
         return tuple(level(len(self.rates) - 1))
+
+    @cached_property
+    def made(self) -> Mapping[str, range]:
+        """By operator, the positions at which it makes rows of the image."""
+        assert self.tiling is not None
+        spans: dict[str, range] = {}
+        for layout in self.operators:
+            rows = layout.holding.computed.rows
+            height = self.blocks[layout.operator.output].tensor.height
+            spans[layout.operator.name] = rows.touching(layout.positions(self.tiling), height)
+        return spans
+
+    @cached_property
+    def active(self) -> Mapping[str, range]:
+        """By operator, the positions at which it does anything; all others it skips.
+
+        It begins with its first row of the image, or where a reader begins that sees nothing but
+        padding yet, and ends with its last reader's last row. Before and behind that nobody reads
+        what it holds, so its buffers live no longer.
+        """
+        assert self.tiling is not None
+        spans: dict[str, range] = {}
+        for index, layout in enumerate(self.operators):
+            needed = [self.made[layout.operator.name]]
+            for reader in self.operators[index + 1 :]:
+                if layout.operator.output in reader.operator.inputs:
+                    reads = self.made[reader.operator.name]
+                    ratio = layout.holding.rate // reader.holding.rate
+                    needed.append(range(reads.start * ratio, reads.stop * ratio))
+            needed = [span for span in needed if span] or [layout.positions(self.tiling)]
+            spans[layout.operator.name] = _covering(needed)
+        for unit in self.units:
+            names = [self.operators[place].operator.name for place in unit]
+            together = _covering([spans[name] for name in names])
+            spans.update(dict.fromkeys(names, together))
+        return spans
 
     @cached_property
     def macs(self) -> int:
@@ -207,6 +274,11 @@ class Group:
         return _executed_macs(layout, self.tiling, self.blocks)
 
 
+def _covering(spans: Sequence[range]) -> range:
+    """The smallest range that covers all."""
+    return range(min(span.start for span in spans), max(span.stop for span in spans))
+
+
 def _executed_macs(
     layout: OperatorLayout, tiling: Tiling | None, blocks: Mapping[str, Block]
 ) -> int:
@@ -216,9 +288,10 @@ def _executed_macs(
     output = blocks[operator.output].tensor
     per_pixel = operator.macs // (output.height * output.width)
     computed = layout.holding.computed.rows
-    positions = layout.positions(tiling)
+    positions = computed.touching(layout.positions(tiling), output.height)
     rows = sum(computed.inside(position, output.height) for position in positions)
-    return rows * tiling.tiles_x * layout.columns * per_pixel
+    columns = layout.columns if layout.steps is None else layout.steps.columns
+    return rows * tiling.tiles_x * columns * per_pixel
 
 
 def _stays_inside(cols: Span, tiling: Tiling, width: int) -> bool:
@@ -248,6 +321,39 @@ def _layout_operator(
     rows = holding.computed.rows
     continuous = rows.extent == rows.scale
     return OperatorLayout(operator, holding, tuple(windows), continuous)
+
+
+def _layout_stepped(
+    graph: Graph,
+    operator: Operator,
+    blocks: Mapping[str, Block],
+    holding: Holding,
+    steps: ColumnSteps,
+    *,
+    is_kept: bool,
+) -> OperatorLayout:
+    """The layout of an operator of a column run, which reads all its inputs in place."""
+    if operator.kind in _NOT_STEPPED:
+        raise PlanError(
+            f"operator {operator.name} ({operator.kind}) cannot be part of a column run",
+            hint="begin the run behind it",
+        )
+    for name in operator.inputs:
+        held_whole = name not in operator.whole_inputs and blocks[name].region is None
+        if held_whole and operator.window.has_padding:
+            raise PlanError(
+                f"operator {operator.name} pads {name}, which is held whole: a column run cannot "
+                "begin with it",
+                hint="begin the run behind it",
+            )
+    store = None
+    if is_kept and holding.kept_rows:
+        tensor = graph.tensor[operator.output]
+        store = RowStore(
+            f"{operator.output}.rows", holding.kept_rows, tensor.width, tensor.pixel_bytes
+        )
+    windows = (None,) * len(operator.inputs)
+    return OperatorLayout(operator, holding, windows, False, steps, store)
 
 
 def _whole_group(graph: Graph, operator: Operator) -> Group:
@@ -305,22 +411,39 @@ def stage_group(graph: Graph, stage: StagePlan, name: str) -> Group:
     operators = (*_fetches(graph, stage, operators), *operators)
     output = graph.tensor[operators[-1].output]
     tile_h, tile_w = min(stage.tile_h, output.height), min(stage.tile_w, output.width)
-    tiles = Tiling(output.height, output.width, tile_h, tile_w)
     made = {operator.output for operator in operators[:-1]}
     made -= set(graph.inputs)
     modes = _checked_modes(graph, name, stage, operators, made)
-    line_buffered = {tensor for tensor, mode in modes.items() if mode is BufferMode.ROWS}
-    holdings, tiling = stage_holdings(graph, operators, tiles, line_buffered)
+    runs = column_runs(graph, operators, modes, tile_w)
+    tiles = Tiling(output.height, output.width, tile_h, output.width if runs else tile_w)
+    keeping = (BufferMode.ROWS, BufferMode.ROWS_COLS)
+    line_buffered = {tensor for tensor, mode in modes.items() if mode in keeping}
+    holdings, tiling = stage_holdings(graph, operators, tiles, line_buffered, runs)
     blocks = {
         tensor: Block(
             graph.tensor[tensor], None if mode is BufferMode.FULL else holdings[tensor].region
         )
         for tensor, mode in modes.items()
     }
+    steps: dict[str, ColumnSteps] = {}
+    for run in runs:
+        members = operators[run.first : run.last + 1]
+        inside = {operator.output for operator in members[:-1]}
+        steps.update(column_steps(graph, members, run, inside))
     layouts = tuple(
-        _layout_operator(graph, op, blocks, holdings[op.output], tiling) for op in operators
+        _layout_stepped(
+            graph,
+            op,
+            blocks,
+            holdings[op.output],
+            steps[op.name],
+            is_kept=modes[op.output] is BufferMode.ROWS_COLS,
+        )
+        if op.name in steps
+        else _layout_operator(graph, op, blocks, holdings[op.output], tiling)
+        for op in operators
     )
-    group = Group(name, layouts, tiling, blocks, stage)
+    group = Group(name, layouts, tiling, blocks, stage, runs)
     for often, seldom in itertools.pairwise(group.rates):
         if often % seldom:
             raise PlanError(
@@ -347,7 +470,8 @@ def _fetches(graph: Graph, stage: StagePlan, operators: Sequence[Operator]) -> t
         readers = [graph.operators[i] for i in graph.consumers[name]]
         whole = any(name in reader.whole_inputs for reader in readers)
         elsewhere = any(reader.name not in members for reader in readers)
-        if whole or elsewhere or stage.tile_w < output.width:
+        in_strips = stage.tile_w < output.width and not stage.steps_columns
+        if whole or elsewhere or in_strips:
             raise PlanError(
                 f"input {name} cannot be fetched by rows: it is read more than once",
                 hint="let one stage of full-width tiles read it, or keep it resident",
@@ -369,7 +493,7 @@ def _checked_modes(
     for tensor, mode in modes.items():
         possible = [BufferMode.FULL]
         if tensor in made:
-            possible = [BufferMode.PATCH, BufferMode.ROWS]
+            possible = [BufferMode.PATCH, BufferMode.ROWS, BufferMode.ROWS_COLS, BufferMode.COLS]
         elif tensor in graph.inputs:
             possible = [BufferMode.FULL, BufferMode.ROWS]
         if mode not in possible:

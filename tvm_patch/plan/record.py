@@ -31,7 +31,10 @@ class BufferMode(StrEnum):
     """A line buffer along y: rows are kept from step to step."""
 
     ROWS_COLS = "rows_cols"
-    """Line buffers along y and x."""
+    """Line buffers along y and x: whole rows of what the next rows need, and a few columns."""
+
+    COLS = "cols"
+    """A line buffer along x only: columns are kept from step to step, rows are computed again."""
 
 
 class InputMode(StrEnum):
@@ -61,7 +64,8 @@ class StagePlan:
     operators : tuple of str
         Names, contiguous in execution order; the last one's output is materialised.
     tile_h, tile_w : int
-        Rows and columns of the stage's output made in one step.
+        Rows and columns of the stage's output made in one step. Where buffer modes keep columns,
+        runs in front of a stride make as many more of theirs.
     buffering : tuple of TensorBuffering
         One for each tensor that the stage reads or writes.
     """
@@ -74,6 +78,12 @@ class StagePlan:
     def mode_of(self, tensor: str) -> BufferMode:
         """The buffer mode of ``tensor``; FULL when the stage does not name it."""
         return next((b.mode for b in self.buffering if b.tensor == tensor), BufferMode.FULL)
+
+    @property
+    def steps_columns(self) -> bool:
+        """Whether operators go through rows a few columns at a time, rather than in strips."""
+        stepped = (BufferMode.ROWS_COLS, BufferMode.COLS)
+        return any(item.mode in stepped for item in self.buffering)
 
 
 @dataclass(frozen=True)

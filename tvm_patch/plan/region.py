@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tvm_patch.errors import PlanError
+from tvm_patch.plan.columns import ColumnRun, column_steps
 from tvm_patch.plan.graph import Graph, Operator
 
 
@@ -36,9 +37,25 @@ class Span:
         start = self.start(tile_start)
         return max(0, min(size, start + self.extent) - max(0, start))
 
+    def touching(self, positions: range, size: int) -> range:
+        """The positions at which it has rows (or columns) in ``[0, size)``."""
+        if not self.extent or not size:
+            return range(0)
+        first = -((self.extent - 1 - self.offset) // self.scale)
+        last = (size - 1 + self.offset) // self.scale
+        begin, end = max(positions.start, first), min(positions.stop, last + 1)
+        return range(begin, end) if begin < end else range(0)
+
     def within(self, tile_starts: Sequence[int], size: int) -> Span:
-        """The part that lies in ``[0, size)`` for at least one tile."""
-        starts = [self.start(t) for t in tile_starts if self.inside(t, size)]
+        """The part that lies in ``[0, size)`` for at least one tile.
+
+        ``tile_starts`` ascend; a range has a step of one.
+        """
+        if isinstance(tile_starts, range):
+            touching = self.touching(tile_starts, size)
+            starts = [self.start(touching[i]) for i in ((0, -1) if touching else ())]
+        else:
+            starts = [self.start(t) for t in tile_starts if self.inside(t, size)]
         first = min((max(0, -start) for start in starts), default=0)
         end = max((min(self.extent, size - start) for start in starts), default=0)
         return Span(self.scale, self.offset - first, end - first)
@@ -129,7 +146,7 @@ class Holding:
     Parameters
     ----------
     region : Region
-        Held.
+        Held; inside a column run its columns are those of the run's first step.
     computed : Region
         The part that is computed; the rest is padding or was left by the time before.
     kept_rows : int
@@ -149,6 +166,7 @@ def stage_holdings(
     operators: Sequence[Operator],
     tiling: Tiling,
     line_buffered: Collection[str] = (),
+    runs: Sequence[ColumnRun] = (),
 ) -> tuple[Mapping[str, Holding], Tiling]:
     """What a stage holds of each tensor that it reads or writes.
 
@@ -170,7 +188,9 @@ def stage_holdings(
     tiling : Tiling
         Tiles of that output.
     line_buffered : collection of str
-        Tensors of mode ROWS.
+        Tensors of which rows are kept: modes ROWS and ROWS_COLS.
+    runs : sequence of ColumnRun
+        Operators that go through a row together; tiles are then as wide as the output.
 
     Returns
     -------
@@ -182,16 +202,16 @@ def stage_holdings(
     PlanError
         When branches of different total stride meet inside the stage.
     """
-    if not line_buffered:
-        return _Walk(graph, tiling, frozenset(), many_rates=False, clips=True).back(
-            operators
-        ), tiling
     kept = frozenset(line_buffered)
-    many_rates = all(operator.output in kept for operator in operators[:-1])
-    # Without clipping first, to know how far above the image the stage has to begin.
-    unclipped = _Walk(graph, tiling, kept, many_rates=many_rates, clips=False).back(operators)
-    tiling = replace(tiling, first_step=_first_step(unclipped))
-    walk = _Walk(graph, tiling, kept, many_rates=many_rates, clips=True)
+    many_rates = bool(kept) and all(
+        operator.output in kept or any(place in run and place < run.last for run in runs)
+        for place, operator in enumerate(operators[:-1])
+    )
+    if kept:
+        # Without clipping first, to know how far above the image the stage has to begin.
+        unclipped = _Walk(graph, tiling, kept, tuple(runs), many_rates, clips=False)
+        tiling = replace(tiling, first_step=_first_step(unclipped.back(operators)))
+    walk = _Walk(graph, tiling, kept, tuple(runs), many_rates, clips=True)
     return walk.back(operators), tiling
 
 
@@ -207,12 +227,37 @@ def _first_step(holdings: Mapping[str, Holding]) -> int:
 
 
 @dataclass(frozen=True)
+class _Need:
+    """What later operators read of a tensor.
+
+    Parameters
+    ----------
+    region : Region
+        In positions of ``rate``.
+    rate : int
+        How often its operator runs for each tile.
+    """
+
+    region: Region
+    rate: int
+
+    def union(self, other: _Need | None) -> _Need:
+        """What two readers need; :class:`ValueError` where they drift apart."""
+        if other is None:
+            return self
+        if self.rate != other.rate:
+            raise ValueError("branches of different stride meet")
+        return _Need(self.region.union(other.region), self.rate)
+
+
+@dataclass(frozen=True)
 class _Walk:
     """Walks backwards from a stage's output tile to its inputs."""
 
     graph: Graph
     tiling: Tiling
     line_buffered: frozenset[str]
+    runs: tuple[ColumnRun, ...]
     many_rates: bool
     clips: bool
 
@@ -220,54 +265,107 @@ class _Walk:
         """Holdings of all tensors."""
         tile_h, tile_w = self.tiling.tile_h, self.tiling.tile_w
         tile = Region(Span(tile_h, 0, tile_h), Span(1, 0, tile_w))
-        needed: dict[str, tuple[Region, int]] = {operators[-1].output: (tile, 1)}
+        needed = {operators[-1].output: _Need(tile, 1)}
         holdings: dict[str, Holding] = {}
-        for operator in reversed(operators):
+        last_of_run = {run.last: run for run in self.runs}
+        place = len(operators) - 1
+        while place >= 0:
+            operator = operators[place]
             if operator.output not in needed:
                 raise PlanError(
                     f"operator {operator.name} makes nothing that its stage needs",
                     hint="end the stage where only one tensor is handed on",
                 )
-            region, rate = needed[operator.output]
+            run = last_of_run.get(place)
+            if run is not None:
+                self._run(operators[run.first : run.last + 1], run, needed, holdings)
+                place = run.first - 1
+                continue
+            need = needed[operator.output]
             if not operator.inputs:
                 # What brings rows from outside brings them whole.
-                whole = Span(region.cols.scale, 0, self.graph.tensor[operator.output].width)
-                region = Region(region.rows, region.cols.union(whole))
-            holding = self._holding(operator.output, region, rate)
+                whole = Span(need.region.cols.scale, 0, self.graph.tensor[operator.output].width)
+                need = _Need(Region(need.region.rows, need.region.cols.union(whole)), need.rate)
+            holding = self._holding(operator.output, need)
             holdings[operator.output] = holding
             ratio = operator.window.stride_h if self.many_rates else 1
-            reads = holding.computed.through(operator, ratio)
+            reads = _Need(holding.computed.through(operator, ratio), need.rate * ratio)
+            for name in dict.fromkeys(operator.inputs):
+                if name not in operator.whole_inputs:
+                    _add(needed, name, reads, operator)
+            place -= 1
+        for name, need in needed.items():
+            if name not in holdings:
+                holdings[name] = self._holding(name, need)
+        return holdings
+
+    def _run(
+        self,
+        operators: Sequence[Operator],
+        run: ColumnRun,
+        needed: dict[str, _Need],
+        holdings: dict[str, Holding],
+    ) -> None:
+        """Walk through a column run: positions are those of its last operator throughout."""
+        last = operators[-1].output
+        need = needed[last]
+        holdings[last] = self._holding(last, need)
+        made = {operator.output for operator in operators[:-1]}
+        steps = column_steps(self.graph, operators, run, made)
+        inside = {last: _Need(holdings[last].computed, need.rate)}
+        for operator in reversed(operators):
+            if operator.output not in inside:
+                raise PlanError(
+                    f"operator {operator.name} makes nothing that its column run needs",
+                    hint="end the stage where only one tensor is handed on",
+                )
+            own = inside[operator.output]
+            if operator.output != last:
+                step = steps[operator.name]
+                cols = Span(1, -step.starts[0], step.extent)
+                held = self._holding(
+                    operator.output, _Need(Region(own.region.rows, cols), own.rate)
+                )
+                whole = Span(1, 0, self.graph.tensor[operator.output].width)
+                computed = Region(held.computed.rows, whole)
+                holdings[operator.output] = Holding(held.region, computed, held.kept_rows, own.rate)
+            reads = holdings[operator.output].computed.through(operator)
             for name in dict.fromkeys(operator.inputs):
                 if name in operator.whole_inputs:
                     continue
-                try:
-                    needed[name] = _joined(needed.get(name), (reads, rate * ratio))
-                except ValueError as error:
-                    raise PlanError(
-                        f"operator {operator.name}: {error} at tensor {name}",
-                        hint="end the stage before the branch",
-                    ) from error
-        for name, (region, rate) in needed.items():
-            if name not in holdings:
-                holdings[name] = self._holding(name, region, rate)
-        return holdings
+                if name in made:
+                    _add(inside, name, _Need(reads, need.rate), operator)
+                    continue
+                rows, ratio = reads.rows, 1
+                if self.many_rates:
+                    # The operator in front runs as often as rows are needed.
+                    ratio = rows.scale // holdings[last].computed.rows.scale
+                    rows = rows.through(stride=1, span=1, pad=0, ratio=ratio)
+                _add(needed, name, _Need(Region(rows, reads.cols), need.rate * ratio), operator)
 
-    def _holding(self, name: str, region: Region, rate: int) -> Holding:
-        tensor, rows = self.graph.tensor[name], region.rows
+    def _holding(self, name: str, need: _Need) -> Holding:
+        region, rows = need.region, need.region.rows
+        tensor = self.graph.tensor[name]
         cols = region.cols.within(self.tiling.col_starts, tensor.width)
         if name in self.line_buffered:
             new_rows = min(rows.extent, rows.scale)
             kept_rows = rows.extent - new_rows
             new = Span(rows.scale, rows.offset - kept_rows, new_rows)
-            return Holding(region, Region(new, cols), kept_rows, rate)
-        computed = rows.within(self.tiling.steps, tensor.height) if self.clips else rows
-        return Holding(region, Region(computed, cols), 0, rate)
+            return Holding(region, Region(new, cols), kept_rows, need.rate)
+        computed = rows.within(self._positions(need.rate), tensor.height) if self.clips else rows
+        return Holding(region, Region(computed, cols), 0, need.rate)
+
+    def _positions(self, rate: int) -> range:
+        steps = self.tiling.steps
+        return range(steps.start * rate, steps.stop * rate)
 
 
-def _joined(known: tuple[Region, int] | None, other: tuple[Region, int]) -> tuple[Region, int]:
-    """The union of what two readers need."""
-    if known is None:
-        return other
-    if known[1] != other[1]:
-        raise ValueError("branches of different stride meet")
-    return known[0].union(other[0]), known[1]
+def _add(needed: dict[str, _Need], name: str, reads: _Need, operator: Operator) -> None:
+    """Add what an operator reads to what is needed of a tensor."""
+    try:
+        needed[name] = reads.union(needed.get(name))
+    except ValueError as error:
+        raise PlanError(
+            f"operator {operator.name}: {error} at tensor {name}",
+            hint="end the stage before the branch",
+        ) from error

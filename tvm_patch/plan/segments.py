@@ -8,18 +8,20 @@ the least peak is a bottleneck shortest path over segment boundaries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from tvm_patch.deadline import Deadline
 from tvm_patch.errors import PlanError
+from tvm_patch.memory import Buffer, Piece
 from tvm_patch.plan.enumerate import row_stage
 from tvm_patch.plan.graph import Access, Graph
+from tvm_patch.plan.inside import assign_inside, may_take_place_of
 from tvm_patch.plan.layout import Group, layer_group, stage_group
 from tvm_patch.plan.record import InputMode, StagePlan
-from tvm_patch.plan.storage import may_take_place_of
-from tvm_patch.plan.timeline import counted_growth, rows_in_use
+from tvm_patch.plan.timeline import Timeline, counted_growth, rows_in_use
 
 _FEWEST = float("inf")
 # Longer stages hold more line buffers than they save.
@@ -176,51 +178,41 @@ class StreamSpace:
         """Live bytes at a segment's worst tick."""
         whole = {name: block for name, block in group.blocks.items() if block.region is None}
         output = whole.pop(group.output)
-        lasting, fleeting = _inner_bytes(self.graph, group)
-        steady = lasting + self._passing_bytes(group, begin, end)
+        timeline = Timeline(self.graph, (group,))
+        ticks = group.steps * len(group.order)
+        inside = _live_bytes(assign_inside(self.graph, timeline, group).buffers, ticks)
+        steady = self._passing_bytes(group, begin, end)
         dying = [name for name in whole if self._last_reader[name] < end]
         steady += sum(block.tensor.size_bytes for block in whole.values())
         if group.steps == 1:
             last = group.operators[-1]
             takes_place = any(may_take_place_of(last, group, name) for name in dying)
-            return steady + max(fleeting) + (0 if takes_place else output.tensor.size_bytes)
-        freed = [0] * (group.steps * len(group.order))
+            return steady + max(inside) + (0 if takes_place else output.tensor.size_bytes)
+        freed = [0] * ticks
         for name in dying:
             readers = [layout for layout in group.operators if name in layout.operator.inputs]
             row_bytes = whole[name].tensor.row_bytes
             for tick, rows in enumerate(rows_in_use(group, readers, name)):
                 freed[tick] += rows * row_bytes
+        last_unit = len(group.units) - 1
         worst = made = tick = 0
         for grown in counted_growth(group):
-            for index in group.order:
-                made = grown if index == len(fleeting) - 1 else made
-                worst = max(worst, fleeting[index] + made - freed[tick])
+            for unit in group.order:
+                made = grown if unit == last_unit else made
+                worst = max(worst, inside[tick] + made - freed[tick])
                 tick += 1
         return steady + worst
 
 
-def _inner_bytes(graph: Graph, group: Group) -> tuple[int, list[int]]:
-    """Bytes of buffers that last for the whole group, and of others by operator."""
-    order = {layout.operator.name: i for i, layout in enumerate(group.operators)}
-    lasting = 0
-    fleeting = [0] * len(group.operators)
-    for index, layout in enumerate(group.operators):
-        for window in layout.windows:
-            if window is not None and layout.continuous:
-                lasting += window.size_bytes
-            elif window is not None:
-                fleeting[index] += window.size_bytes
-        block = group.blocks[layout.operator.output]
-        if block.region is None:
-            continue
-        readers = [graph.operators[i].name for i in graph.consumers[layout.operator.output]]
-        rates = {group.operators[order[name]].holding.rate for name in readers}
-        if layout.holding.kept_rows or rates != {layout.holding.rate}:
-            lasting += block.size_bytes
-            continue
-        for place in range(index, max(order[name] for name in readers) + 1):
-            fleeting[place] += block.size_bytes
-    return lasting, fleeting
+def _live_bytes(buffers: Sequence[Buffer], ticks: int) -> list[int]:
+    """Bytes of all buffers at each tick."""
+    changes = [0] * (ticks + 1)
+    for buffer in buffers:
+        pieces = buffer.pieces or (Piece(buffer.first_use, buffer.last_use, 0, buffer.size_bytes),)
+        for piece in pieces:
+            changes[piece.first_use] += piece.size_bytes
+            changes[piece.last_use + 1] -= piece.size_bytes
+    return list(accumulate(changes[:-1]))
 
 
 def segment_sequences(space: StreamSpace, most: int) -> Iterator[tuple[StagePlan, ...]]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from tvm_patch.memory import Buffer, Piece, Problem
 from tvm_patch.plan.graph import Access, Graph
-from tvm_patch.plan.layout import FETCH, Group, OperatorLayout, RowWindow
+from tvm_patch.plan.inside import ALIGNMENT_BYTES, assign_inside, may_take_place_of
+from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
 from tvm_patch.plan.timeline import Timeline
-
-ALIGNMENT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,6 @@ class Execution:
     def problem(self, capacity_bytes: int | None = None) -> Problem:
         """The packing problem of the arena."""
         return Problem(self.storages, capacity_bytes)
-
-
-def may_take_place_of(layout: OperatorLayout, group: Group, name: str) -> bool:
-    """Whether the operator may write its output over its input ``name``, from the same address.
-
-    An elementwise operator may where both hold the same region and elements do not grow: kernels
-    go through them in ascending order.
-    """
-    operator = layout.operator
-    if not operator.elementwise or name in operator.whole_inputs:
-        return False
-    source, target = group.blocks[name], group.blocks[operator.output]
-    shrinks = target.tensor.element_bytes <= source.tensor.element_bytes
-    same = source.region == target.region and source.tensor.shape == target.tensor.shape
-    return same and shrinks
 
 
 def build_execution(graph: Graph, groups: Sequence[Group]) -> Execution:
@@ -113,7 +97,9 @@ class _Assignment:
             else:
                 self._share(operator.output, source)
         for group in self._groups:
-            self._assign_inside(group)
+            inner = assign_inside(graph, self._timeline, group)
+            self._storage_of.update(inner.storage_of)
+            self._inner.extend(inner.buffers)
         storages = (*(self._whole(name) for name in self._members), *self._inner)
         ticks = {group.name: self._timeline.group_span(group) for group in self._groups}
         return Execution(self._groups, dict(self._storage_of), storages, ticks)
@@ -135,7 +121,7 @@ class _Assignment:
         if group.stage is not None:
             # Its rows are written while other tiles still read what the stage was given.
             return None
-        now = self._timeline.operator_span(layout.operator.name, layout.operator.name)[1]
+        now = self._timeline.operator_span(layout.operator.name)[1]
         for name in layout.operator.inputs:
             storage = self._storage_of[name]
             if self._last_tick(storage) == now and may_take_place_of(layout, group, name):
@@ -157,76 +143,6 @@ class _Assignment:
         if pieces:
             first, last = pieces[0].first_use, pieces[-1].last_use
         return Buffer(storage, size_bytes, first, last, ALIGNMENT_BYTES, pieces)
-
-    def _assign_inside(self, group: Group) -> None:
-        """Patch buffers, line buffers and row windows of a group."""
-        timeline, everything = self._timeline, self._timeline.group_span(group)
-        users: dict[str, list[str]] = {}
-        kept: set[str] = set()
-        sizes: dict[str, int] = {}
-        order = {layout.operator.name: i for i, layout in enumerate(group.operators)}
-        for layout in group.operators:
-            operator = layout.operator
-            for window in layout.windows:
-                if window is not None:
-                    self._window(group, layout, window)
-            block = group.blocks[operator.output]
-            if block.region is None:
-                continue
-            readers = [
-                self._graph.operators[index].name
-                for index in self._graph.consumers[operator.output]
-            ]
-            shared = self._shared_inside(layout, group, users, kept, order)
-            storage = shared or operator.output
-            self._storage_of[operator.output] = storage
-            users.setdefault(storage, []).extend([operator.name, *readers])
-            sizes[storage] = max(sizes.get(storage, 0), block.size_bytes)
-            rates = {
-                group.operators[order[name]].holding.rate for name in [operator.name, *readers]
-            }
-            if layout.holding.kept_rows or len(rates) > 1:
-                kept.add(storage)
-        for storage, names in users.items():
-            first = min(names, key=order.__getitem__)
-            last = max(names, key=order.__getitem__)
-            pieces: tuple[Piece, ...] = ()
-            if storage in kept:
-                span = everything
-            else:
-                span = timeline.operator_span(first, last)
-                pieces = timeline.operator_pieces(group, first, last, sizes[storage])
-            self._inner.append(Buffer(storage, sizes[storage], *span, ALIGNMENT_BYTES, pieces))
-
-    def _window(self, group: Group, layout: OperatorLayout, window: RowWindow) -> None:
-        operator, size_bytes = layout.operator.name, window.size_bytes
-        pieces: tuple[Piece, ...] = ()
-        if layout.continuous:
-            span = self._timeline.group_span(group)
-        else:
-            span = self._timeline.operator_span(operator, operator)
-            pieces = self._timeline.operator_pieces(group, operator, operator, size_bytes)
-        self._inner.append(Buffer(window.buffer, size_bytes, *span, ALIGNMENT_BYTES, pieces))
-
-    def _shared_inside(
-        self,
-        layout: OperatorLayout,
-        group: Group,
-        users: Mapping[str, list[str]],
-        kept: set[str],
-        order: Mapping[str, int],
-    ) -> str | None:
-        """The patch buffer whose place an elementwise output takes within a tile."""
-        if layout.holding.kept_rows:
-            return None
-        for name in layout.operator.inputs:
-            storage = self._storage_of[name]
-            if storage not in users or storage in kept:
-                continue
-            dies = max(order[user] for user in users[storage]) == order[layout.operator.name]
-            if dies and may_take_place_of(layout, group, name):
-                return storage
-        return None
 
 
 def _pieces(

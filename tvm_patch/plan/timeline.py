@@ -1,9 +1,9 @@
 """When each byte is needed: time in ticks, and tensors that grow and shrink row by row.
 
-A tick is one operator in one tile. A stage whose tiles are as wide as the image goes through its
-rows once, from top to bottom, so each of its tiles has ticks of its own, and what it reads and
-hands on is counted by rows. All tiles of any other stage share one set of ticks: what such a stage
-touches is needed throughout.
+A tick is one operator in one tile, or one run of operators that go through a row together. A stage
+whose tiles are as wide as the image goes through its rows once, from top to bottom, so each of its
+tiles has ticks of its own, and what it reads and hands on is counted by rows. All tiles of any
+other stage share one set of ticks: what such a stage touches is needed throughout.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tvm_patch.memory import Piece
+from tvm_patch.memory import Piece, merge_pieces
 from tvm_patch.plan.graph import Access, Graph
 from tvm_patch.plan.layout import Group, OperatorLayout
 
@@ -63,8 +63,8 @@ class Timeline:
         self._spans: dict[str, tuple[int, int]] = {}
         base = 0
         for group in groups:
-            for index, layout in enumerate(group.operators):
-                offsets = tuple(tick for tick, place in enumerate(group.order) if place == index)
+            for unit, layout in zip(group.unit_of, group.operators, strict=True):
+                offsets = tuple(tick for tick, number in enumerate(group.order) if number == unit)
                 self._places[layout.operator.name] = _Place(group, base, offsets)
             length = group.steps * len(group.order)
             self._spans[group.name] = (base, base + length - 1)
@@ -75,18 +75,57 @@ class Timeline:
         """First and last tick of a group."""
         return self._spans[group.name]
 
-    def operator_pieces(
-        self, group: Group, first: str, last: str, size_bytes: int
-    ) -> tuple[Piece, ...]:
-        """From one operator to another each time that they run."""
+    def each_time(
+        self, group: Group, first: str, last: str, size_bytes: int, positions: range
+    ) -> tuple[tuple[int, int], tuple[Piece, ...]]:
+        """From one operator to another each time that they run at one of ``positions``."""
+        ticks = list(zip(self._places[first].ticks, self._places[last].ticks, strict=True))
         if group.steps == 1 and len(group.rates) == 1:
-            return ()
-        ticks = zip(self._places[first].ticks, self._places[last].ticks, strict=True)
-        return tuple(Piece(begin, end, 0, size_bytes) for begin, end in ticks)
+            return ticks[0], ()
+        assert group.tiling is not None
+        if group.steps > 1:
+            layout = next(each for each in group.operators if each.operator.name == first)
+            before = layout.positions(group.tiling).start
+            ticks = ticks[positions.start - before : positions.stop - before]
+        pieces = tuple(Piece(begin, end, 0, size_bytes) for begin, end in ticks)
+        return (pieces[0].first_use, pieces[-1].last_use), merge_pieces(pieces)
 
-    def operator_span(self, first: str, last: str) -> tuple[int, int]:
-        """Ticks from an operator's first to another's last."""
-        return self._places[first].ticks[0], self._places[last].ticks[-1]
+    def operator_span(self, name: str) -> tuple[int, int]:
+        """An operator's first and last tick."""
+        return self._places[name].ticks[0], self._places[name].ticks[-1]
+
+    def held_span(
+        self, layout: OperatorLayout, readers: Sequence[OperatorLayout]
+    ) -> tuple[int, int]:
+        """Ticks from when an operator is first active to the last row made from what it makes.
+
+        ``readers`` are operators of the same group.
+        """
+        active = self._places[layout.operator.name].group.active[layout.operator.name]
+        first, last = self._ticks_of(layout, active)
+        return first, max([last, *(self.made_span(reader)[1] for reader in readers)])
+
+    def stored_span(
+        self, layout: OperatorLayout, readers: Sequence[OperatorLayout]
+    ) -> tuple[int, int]:
+        """Ticks from an operator's first row of the image to the last row made from any."""
+        first, last = self.made_span(layout)
+        return first, max([last, *(self.made_span(reader)[1] for reader in readers)])
+
+    def made_span(self, layout: OperatorLayout) -> tuple[int, int]:
+        """Ticks from an operator's first row of the image to its last."""
+        return self._ticks_of(
+            layout, self._places[layout.operator.name].group.made[layout.operator.name]
+        )
+
+    def _ticks_of(self, layout: OperatorLayout, positions: range) -> tuple[int, int]:
+        """First and last tick of some positions of an operator; the group's if there are none."""
+        place = self._places[layout.operator.name]
+        if place.group.steps == 1 or not positions:
+            return self._spans[place.group.name]
+        assert place.group.tiling is not None
+        before = layout.positions(place.group.tiling).start
+        return place.ticks[positions.start - before], place.ticks[positions.stop - 1 - before]
 
     @cached_property
     def _source_of_view(self) -> Mapping[str, str]:
@@ -163,12 +202,12 @@ def rows_in_use(group: Group, readers: Sequence[OperatorLayout], name: str) -> l
     length = len(group.order) * group.steps
     rows = [group.blocks[name].tensor.height] * length
     for layout in readers:
-        index = group.operators.index(layout)
+        unit = group.unit_of[group.operators.index(layout)]
         needs = rows_needed(layout, name, group)
         time = 0
         for tick in range(length):
             rows[tick] = min(rows[tick], needs[time])
-            if group.order[tick % len(group.order)] == index:
+            if group.order[tick % len(group.order)] == unit:
                 time += 1
     return rows
 

@@ -72,10 +72,13 @@ def test_an_overhead_limit_is_kept() -> None:
 
 def test_overhead_limit_and_ram_together_may_not_fit() -> None:
     graph = small_chain()
-    least = choose_plan(graph, Requirements(objective="memory", max_overhead=100.0))
+    # Patches need more MACs for less memory; line buffers would need no more of them.
+    wish = Requirements(objective="memory", max_overhead=100.0, buffering="patch")
+    least = choose_plan(graph, wish)
     ram_bytes = least.memory.arena_bytes + STACK_RESERVE_BYTES
+    wish = Requirements(ram_bytes=ram_bytes, max_overhead=1.0, buffering="patch")
     with pytest.raises(DoesNotFitError):
-        choose_plan(graph, Requirements(ram_bytes=ram_bytes, max_overhead=1.0))
+        choose_plan(graph, wish)
 
 
 def test_the_frontier_trades_memory_for_macs() -> None:

@@ -1,0 +1,284 @@
+"""The loop of a column run: operators that go through a row together, a few columns at a time.
+
+Each operator has a working tile: the rows under its readers' windows, some columns wide. In each
+step its columns move to the left, new columns of older rows are loaded from the store of whole
+rows, and those of new rows are computed and stored. Kernels have static widths, so the first and
+the last steps, in which operators make other numbers of columns, are written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from tvm import tirx
+
+from tvm_patch.lower.group_context import GroupContext
+from tvm_patch.lower.statements import (
+    Expr,
+    Stmt,
+    branch,
+    copy_bytes,
+    fill_bytes,
+    is_inside,
+    loop,
+    move_bytes,
+    sequence,
+)
+from tvm_patch.plan.columns import ColumnRun
+from tvm_patch.plan.layout import OperatorLayout
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of a working tile in one step, counted from its left edge.
+
+    Parameters
+    ----------
+    kept : int
+        First column that is not left from the step before.
+    first : int
+        First new column that lies in the image.
+    count : int
+        New columns in the image.
+    extent : int
+        Columns of the tile; what is left and right of the image's reads as padding.
+    """
+
+    kept: int
+    first: int
+    count: int
+    extent: int
+
+
+class ColumnRunLoop:
+    """Generates the loop over the column steps of one run.
+
+    Parameters
+    ----------
+    context : GroupContext
+        The group.
+    run : ColumnRun
+        One of its runs.
+    """
+
+    def __init__(self, context: GroupContext, run: ColumnRun) -> None:
+        self._context = context
+        self._layouts = context.group.operators[run.first : run.last + 1]
+        self._inside = {layout.operator.output: layout for layout in self._layouts[:-1]}
+
+    def body(self, position: Expr) -> Stmt:
+        """All steps at one position of the run."""
+        assert self._layouts[-1].steps is not None
+        count = len(self._layouts[-1].steps.new)
+        shapes = [self._step_shape(number) for number in range(count)]
+        statements: list[Stmt] = []
+        number = 0
+        for shape, alike in groupby(shapes):
+            length = len(list(alike))
+            statements.append(self._loop(shape, number, length, position))
+            number += length
+        return sequence(statements)
+
+    def _loop(self, shape: Mapping[str, _Columns], first: int, length: int, position: Expr) -> Stmt:
+        def step(number: Expr) -> Stmt:
+            return self._step(shape, number + first, position)
+
+        return loop("column", length, step)
+
+    def _step_shape(self, number: int) -> Mapping[str, _Columns]:
+        """What each operator does in a step, in columns of its tile."""
+        shape: dict[str, _Columns] = {}
+        for layout in self._layouts:
+            steps = layout.steps
+            assert steps is not None
+            begin, end = steps.new[number]
+            start = steps.starts[number]
+            kept = 0
+            if number > 0:
+                kept = max(0, steps.extent - (start - steps.starts[number - 1]))
+            shape[layout.operator.name] = _Columns(kept, begin - start, end - begin, steps.extent)
+        return shape
+
+    def _step(self, shape: Mapping[str, _Columns], number: Expr, position: Expr) -> Stmt:
+        statements: list[Stmt] = []
+        for layout in self._layouts:
+            columns = shape[layout.operator.name]
+            statements.extend(self._context.marker.data(layout.operator.name))
+            if layout.operator.output in self._inside:
+                statements.append(self._advance(layout, columns))
+                statements.append(self._load(layout, columns, number, position))
+            statements.append(self._make(layout, columns, number, position))
+        return sequence(statements)
+
+    def _start(self, layout: OperatorLayout, number: Expr) -> Expr:
+        """Column of the image at the left edge of an operator's tile."""
+        assert layout.steps is not None
+        starts = layout.steps.starts
+        pace = starts[1] - starts[0] if len(starts) > 1 else 0
+        return starts[0] + number * pace
+
+    def _row(self, layout: OperatorLayout, row: Expr, position: Expr) -> Expr:
+        """Row of the image that is the tile's ``row``."""
+        rows = layout.region.rows
+        return rows.scale * position - rows.offset + row
+
+    def _tile(self, layout: OperatorLayout, row: Expr, column: Expr) -> Expr:
+        """Address in the working tile."""
+        block = self._context.group.blocks[layout.operator.output]
+        offset = row * block.row_bytes + column * block.tensor.pixel_bytes
+        return self._context.pointer(block.tensor, offset)
+
+    def _stored(self, layout: OperatorLayout, y: Expr, column: Expr) -> Expr:
+        """Address in the ring of stored rows."""
+        assert layout.store is not None
+        tensor = self._context.group.blocks[layout.operator.output].tensor
+        slot = tirx.truncmod(y, layout.store.rows) if layout.store.rows > 1 else 0
+        offset = slot * layout.store.row_bytes + column * tensor.pixel_bytes
+        return self._context.addresses.storage(layout.store.buffer, offset, tensor.dtype)
+
+    def _advance(self, layout: OperatorLayout, columns: _Columns) -> Stmt:
+        """Move what stays to the left, and blank what is beside the image."""
+        block = self._context.group.blocks[layout.operator.output]
+        rows, pixel_bytes = layout.region.rows.extent, block.tensor.pixel_bytes
+        statements: list[Stmt] = []
+        if columns.kept:
+            pace = columns.extent - columns.kept
+            size_bytes = (rows * columns.extent - pace) * pixel_bytes
+            statements.append(
+                move_bytes(self._tile(layout, 0, 0), self._tile(layout, 0, pace), size_bytes)
+            )
+        blank = self._context.blank_value(layout)
+        ends = columns.first + columns.count
+        if columns.count:
+            outside = [(columns.kept, columns.first), (ends, columns.extent)]
+        else:
+            outside = [(columns.kept, columns.extent)]
+        for begin, end in outside:
+            if blank is None or end <= begin:
+                continue
+            statements.append(
+                loop("line", rows, self._filler(layout, begin, blank, (end - begin) * pixel_bytes))
+            )
+        return sequence(statements)
+
+    def _filler(
+        self, layout: OperatorLayout, column: int, blank: int, size_bytes: int
+    ) -> Callable[[Expr], Stmt]:
+        return lambda row: fill_bytes(self._tile(layout, row, column), blank, size_bytes)
+
+    def _load(
+        self, layout: OperatorLayout, columns: _Columns, number: Expr, position: Expr
+    ) -> Stmt:
+        """New columns of rows that were made before."""
+        if layout.store is None or not columns.count:
+            return sequence([])
+        tensor = self._context.group.blocks[layout.operator.output].tensor
+        size_bytes = columns.count * tensor.pixel_bytes
+        blank = self._context.blank_value(layout)
+        column = self._start(layout, number) + columns.first
+
+        def line(row: Expr) -> Stmt:
+            y = self._row(layout, row, position)
+            target = self._tile(layout, row, columns.first)
+            load = copy_bytes(target, self._stored(layout, y, column), size_bytes)
+            fill = None if blank is None else fill_bytes(target, blank, size_bytes)
+            return branch(is_inside(y, tensor.height), load, fill)
+
+        return loop("line", layout.holding.kept_rows, line)
+
+    def _make(
+        self, layout: OperatorLayout, columns: _Columns, number: Expr, position: Expr
+    ) -> Stmt:
+        """New columns of new rows."""
+        if not columns.count or not layout.rows:
+            return sequence([])
+        holding, block = layout.holding, self._context.group.blocks[layout.operator.output]
+        stored_rows = min(layout.rows, layout.store.rows) if layout.store is not None else 0
+        first = holding.kept_rows or layout.first_row
+        column = self._start(layout, number) + columns.first
+
+        def row_statement(row: Expr, *, is_stored: bool) -> Stmt:
+            y = self._row(layout, row, position)
+            target = self._target(layout, row, y, columns, column)
+            make = [self._compute(layout, row, y, columns, column, number, target)]
+            size_bytes = columns.count * block.tensor.pixel_bytes
+            if is_stored:
+                make.append(copy_bytes(self._stored(layout, y, column), target, size_bytes))
+            blank = self._context.blank_value(layout)
+            fill = None
+            if blank is not None and layout.operator.output in self._inside:
+                fill = fill_bytes(target, blank, size_bytes)
+            return branch(is_inside(y, block.tensor.height), sequence(make), fill)
+
+        passing = layout.rows - stored_rows
+        statements: list[Stmt] = []
+        if passing:
+            statements.append(
+                loop("row", passing, lambda row: row_statement(row + first, is_stored=False))
+            )
+        if stored_rows:
+            statements.append(
+                loop(
+                    "row",
+                    stored_rows,
+                    lambda row: row_statement(row + first + passing, is_stored=True),
+                )
+            )
+        return sequence([*statements, *self._blank_rest(layout, columns, first)])
+
+    def _blank_rest(self, layout: OperatorLayout, columns: _Columns, first: int) -> list[Stmt]:
+        """Rows of the tile that lie outside the image at every position."""
+        blank = self._context.blank_value(layout)
+        if blank is None or layout.operator.output not in self._inside:
+            return []
+        block = self._context.group.blocks[layout.operator.output]
+        size_bytes = columns.count * block.tensor.pixel_bytes
+        begin = 0 if not layout.holding.kept_rows else first
+        end = layout.region.rows.extent
+        rest = [*range(begin, first), *range(first + layout.rows, end)]
+        return [
+            fill_bytes(self._tile(layout, row, columns.first), blank, size_bytes) for row in rest
+        ]
+
+    def _target(
+        self, layout: OperatorLayout, row: Expr, y: Expr, columns: _Columns, column: Expr
+    ) -> Expr:
+        """Where new columns are written."""
+        if layout.operator.output in self._inside:
+            return self._tile(layout, row, columns.first)
+        block = self._context.group.blocks[layout.operator.output]
+        if block.region is None:
+            offset = y * block.row_bytes + column * block.tensor.pixel_bytes
+            return self._context.pointer(block.tensor, offset)
+        return self._tile(layout, row, column + block.region.cols.offset)
+
+    def _compute(
+        self,
+        layout: OperatorLayout,
+        row: Expr,
+        y: Expr,
+        columns: _Columns,
+        column: Expr,
+        number: Expr,
+        target: Expr,
+    ) -> Stmt:
+        assert layout.steps is not None
+        window = layout.operator.window
+        inputs: list[Expr] = []
+        for name in layout.operator.inputs:
+            block = self._context.group.blocks[name]
+            if name in layout.operator.whole_inputs:
+                inputs.append(self._context.pointer(block.tensor, 0))
+                continue
+            first_col = column * window.stride_w - window.pad_left
+            if name in self._inside:
+                first_col -= self._start(self._inside[name], number)
+            elif block.region is not None:
+                first_col += block.region.cols.offset
+            first_row = self._context.first_input_row(layout, name, row, y)
+            offset = first_row * block.row_bytes + first_col * block.tensor.pixel_bytes
+            inputs.append(self._context.pointer(block.tensor, offset))
+        number_of_kernel = layout.steps.widths.index(columns.count)
+        return self._context.kernel(layout.operator.name, inputs, target, number_of_kernel)
