@@ -12,8 +12,11 @@ from .conv import ConvRow
 from .dense import Dense
 from .depthwise import DepthwiseRow
 from .depthwise_map import DepthwiseMap, WindowAxis
+from .dsp_conv import DspConvRow, dsp_conv_row
 from .elementwise import AddFlat, LookupFlat, MulFlat
+from .instructions import Instructions
 from .kernel import Constants, Kernel
+from .micro_kernel import MicroKernel, headers_of
 from .movement import CopyRow, Fill, ResizeNearestRow, StridedSlice, Transpose, nearest_indices
 from .pool import AvgPoolPadded, MeanSpatial, PoolRow
 from .softmax import SoftmaxRows
@@ -28,10 +31,13 @@ __all__ = [
     "DepthwiseMap",
     "DepthwiseRow",
     "DequantizeFlat",
+    "DspConvRow",
     "Fill",
+    "Instructions",
     "Kernel",
     "LookupFlat",
     "MeanSpatial",
+    "MicroKernel",
     "MulFlat",
     "PoolRow",
     "QuantizeFlat",
@@ -40,6 +46,8 @@ __all__ = [
     "StridedSlice",
     "Transpose",
     "WindowAxis",
+    "dsp_conv_row",
+    "headers_of",
     "is_small_accumulator",
     "lower_to_bare",
     "nearest_indices",

@@ -166,13 +166,14 @@ class ConvRow:
         dict
             weight int8 [O / block, KH, KW, C / groups, block], flat; channels int32 [O, 3].
         """
-        settled = settle_constant_channels(constants, 0, self._requantisation)
+        settled = settle_constant_channels(constants, 0, self.requantisation)
         blocks = settled["weight"].reshape(-1, self._block[1], self._taps)
         packed = np.ascontiguousarray(blocks.transpose(0, 2, 1)).reshape(-1)
-        return {"weight": packed, "channels": self._requantisation.pack(settled)}
+        return {"weight": packed, "channels": self.requantisation.pack(settled)}
 
     @property
-    def _requantisation(self) -> Requantisation:
+    def requantisation(self) -> Requantisation:
+        """How accumulators become int8."""
         return Requantisation(
             self.output_zero_point,
             self.clamp_min,
@@ -204,7 +205,7 @@ class ConvRow:
             strides=(1, self.stride_w),
             dilation=(self.dilation_h, self.dilation_w),
             groups=self.groups,
-            requantisation=self._requantisation,
+            requantisation=self.requantisation,
         )
         return [data, weight, channels, out]
 

@@ -224,22 +224,23 @@ class Requantisation:
             Row of ``channels``.
         """
         multiplier, exponent = channels[channel, 1], channels[channel, 2]
-        if self.shift_min == self.shift_max:
-            exponent = int32(self.shift_min)
-
-        def scale(total: tirx.Expr) -> tirx.Expr:
-            if self._halving:
-                return self._halve(total, multiplier, exponent)
-            if self.rounding == "double":
-                scaled = self._round_twice(total, multiplier, exponent)
-            else:
-                scaled = self._round_once(total, multiplier, exponent)
-            return scaled + int32(self.output_zero_point)
 
         def finish(total: tirx.Expr) -> tirx.Expr:
-            return saturate(scale(total), self.clamp_min, self.clamp_max)
+            if not self._halving:
+                return self.scale(total, multiplier, exponent)
+            return saturate(
+                self._halve(total, multiplier, exponent), self.clamp_min, self.clamp_max
+            )
 
         return bind("total", acc + channels[channel, 0], finish)
+
+    def scale(self, total: tirx.Expr, multiplier: tirx.Expr, shift: tirx.Expr) -> tirx.Expr:
+        """Build the int8 output of an accumulator, bias included, for any shifts in range."""
+        if self.shift_min == self.shift_max:
+            shift = int32(self.shift_min)
+        rounded = self._round_twice if self.rounding == "double" else self._round_once
+        scaled = rounded(total, multiplier, shift) + int32(self.output_zero_point)
+        return saturate(scaled, self.clamp_min, self.clamp_max)
 
     def _halve(
         self, acc: tirx.Expr, multiplier: tirx.Expr, exponent_less_one: tirx.Expr

@@ -21,6 +21,7 @@ from tvm_patch.lower import LoweredModel, lower_network
 from tvm_patch.measurement import Measurement, check_planned_is_used, measure
 from tvm_patch.micro import Firmware, Progress, build_firmware, flash, open_session
 from tvm_patch.plan import Deadline, Plan, Requirements, choose_plan, layer_by_layer
+from tvm_patch.schedules import Instructions
 from tvm_patch.transform import partition
 from tvm_patch.validation import Golden, Validation, compare, first_mismatch, make_golden
 
@@ -156,11 +157,20 @@ def make_plan(
     )
 
 
-def generate(prepared: Prepared, plan: Plan, folder: Path) -> Generated:
-    """Carry out a plan and write the C."""
+def generate(prepared: Prepared, plan: Plan, folder: Path, board: Board | None = None) -> Generated:
+    """Carry out a plan and write the C.
+
+    Parameters
+    ----------
+    board : Board or None
+        Its core decides which instructions the kernels use. Without one, and on the host, they are
+        those of the DSP extension, with plain C for other cores.
+    """
+    has_dsp = board is None or board.dsp or board.port == "host"
+    instructions = Instructions.DSP if has_dsp else Instructions.PLAIN
     module = partition(prepared.module, prepared.network, plan)
     network = read_network(module, name=prepared.imported.name)
-    model = lower_network(network, plan, c_name=prepared.imported.c_name)
+    model = lower_network(network, plan, c_name=prepared.imported.c_name, instructions=instructions)
     write_model(model, folder, quantisation=prepared.quantisation)
     return Generated(model, module, folder)
 
@@ -259,7 +269,7 @@ def deploy(
     plan = plan or make_plan(prepared, requirements, layers=layers, algorithm=algorithm)
     folder = folder or Path("out") / prepared.imported.c_name
     say("generate C")
-    generated = generate(prepared, plan, folder / "model")
+    generated = generate(prepared, plan, folder / "model", board)
     say("build firmware")
     firmware = build_firmware(generated.folder, board, folder / "firmware", emulate=emulate)
     say("compute the reference")

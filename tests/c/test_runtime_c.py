@@ -26,7 +26,10 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[s
         compiler,
         *("-std=c11", "-g", "-O2", "-Wall", "-Wextra", "-Werror"),
         *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-        *(f"-I{MICRO_PROJECT / folder}" for folder in ("runtime/include", "host/include")),
+        *(
+            f"-I{MICRO_PROJECT / folder}"
+            for folder in ("runtime/include", "host/include", "kernels")
+        ),
         f"-I{HERE}",
     ]
     directory = tmp_path_factory.mktemp("runtime")

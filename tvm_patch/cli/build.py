@@ -82,7 +82,7 @@ def build(
         folder = output_folder(output, model)
         if c_only:
             shown.step("generate C")
-            generate(prepared, plan, folder / "model")
+            generate(prepared, plan, folder / "model", target.board)
             firmware = None
         else:
             _, firmware = build_model(prepared, plan, target, folder, shown)

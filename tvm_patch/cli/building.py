@@ -90,7 +90,7 @@ def build_model(
     from tvm_patch.report import Built, write_built
 
     shown.step("generate C")
-    generated = generate(prepared, plan, folder / "model")
+    generated = generate(prepared, plan, folder / "model", target.board)
     shown.step(f"build firmware for {target.board.name}")
     graph = prepared.network.graph
     firmware = build_firmware(

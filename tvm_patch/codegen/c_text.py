@@ -67,7 +67,8 @@ def array_to_c(symbol: str, value: npt.NDArray[np.generic]) -> str:
         line += f" {number},"
     lines.append(line)
     body = "\n".join(lines)
-    return f"const {c_type} {symbol}[{len(numbers)}] = {{\n{body}\n}};\n"
+    # Micro-kernels read weights by words.
+    return f"_Alignas(8) const {c_type} {symbol}[{len(numbers)}] = {{\n{body}\n}};\n"
 
 
 def _number(value: float | int) -> str:

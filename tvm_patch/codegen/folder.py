@@ -14,6 +14,7 @@ from tvm_patch.errors import BuildError
 from tvm_patch.lower import LoweredModel
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_MICRO_KERNELS = Path(__file__).parent.parent / "micro_project" / "kernels"
 
 
 def write_model(
@@ -105,6 +106,8 @@ def render_model(
         "CMakeLists.txt.j2": "CMakeLists.txt",
     }
     files = {path: environment.get_template(t).render(context) for t, path in names.items()}
+    for header in model.headers:
+        files[f"src/kernels/{header}"] = (_MICRO_KERNELS / header).read_text(encoding="utf-8")
     sources = sorted(path for path in files if path.endswith(".c"))
     files["model.json"] = manifest(model, inputs=inputs, outputs=outputs, sources=sources)
     return files

@@ -129,6 +129,7 @@ def manifest(
         "plan": json.loads(model.plan.to_json()),
         "constant_bytes": sum(int(constant.value.nbytes) for constant in model.constants),
         "include": "include",
+        "instructions": model.instructions.value,
         "sources": list(sources),
         "versions": versions(),
     }

@@ -15,6 +15,7 @@ from tvm_patch.errors import UnsupportedOperatorError
 from tvm_patch.lower.stage_loop import is_flat, row_pixels
 from tvm_patch.plan.graph import Tensor
 from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
+from tvm_patch.schedules import Instructions
 from tvm_patch.schedules.kernel import Constants, Kernel
 
 
@@ -36,6 +37,8 @@ class _Request:
         Pixels from one row of the first input to the next.
     is_whole : bool
         The call takes its inputs whole, not by rows.
+    instructions : Instructions
+        What the core has.
     """
 
     detail: OperatorDetail
@@ -44,6 +47,7 @@ class _Request:
     columns: int
     in_row_pixels: int
     is_whole: bool
+    instructions: Instructions
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -59,8 +63,24 @@ class _Request:
         return self.columns * self.channels
 
 
-def choose_kernels(network: Network, group: Group, layout: OperatorLayout) -> tuple[Kernel, ...]:
+def choose_kernels(
+    network: Network,
+    group: Group,
+    layout: OperatorLayout,
+    instructions: Instructions = Instructions.PLAIN,
+) -> tuple[Kernel, ...]:
     """The kernels of one operator of a group.
+
+    Parameters
+    ----------
+    network : Network
+        For attributes and constants.
+    group : Group
+        Where the operator runs.
+    layout : OperatorLayout
+        What it computes there.
+    instructions : Instructions
+        What the core has; plain kernels are what TVM itself can build.
 
     Returns
     -------
@@ -100,6 +120,7 @@ def choose_kernels(network: Network, group: Group, layout: OperatorLayout) -> tu
             columns=whole_pixels if flat else width,
             in_row_pixels=whole_pixels if flat else row_pixels(source, layout.windows[0]),
             is_whole=group.tiling is None,
+            instructions=instructions,
         )
         kernels = choose(request)
         chosen.extend(kernels if isinstance(kernels, tuple) else (kernels,))
@@ -122,7 +143,7 @@ def _requantisation(request: _Request) -> dict[str, Any]:
 def _conv2d(request: _Request) -> Kernel:
     attributes = request.attributes
     _, kernel_h, kernel_w, _ = request.detail.constants["weight"].shape
-    return schedules.ConvRow(
+    plain = schedules.ConvRow(
         in_row_pixels=request.in_row_pixels,
         in_channels=request.inputs[0].shape[3],
         out_width=request.columns,
@@ -135,6 +156,9 @@ def _conv2d(request: _Request) -> Kernel:
         groups=attributes["groups"],
         **_requantisation(request),
     )
+    if request.instructions is Instructions.DSP:
+        return schedules.dsp_conv_row(plain, dict(request.detail.constants)) or plain
+    return plain
 
 
 def _depthwise_conv2d(request: _Request) -> Kernel:

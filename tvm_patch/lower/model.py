@@ -20,6 +20,7 @@ from tvm_patch.lower.statements import sequence
 from tvm_patch.lower.whole import WholeCall
 from tvm_patch.plan import Execution, Plan, execution_of
 from tvm_patch.plan.layout import Group
+from tvm_patch.schedules import Instructions, headers_of
 from tvm_patch.schedules.bare_c import lower_to_bare
 from tvm_patch.schedules.kernel import Constants, Kernel
 
@@ -78,6 +79,10 @@ class LoweredModel:
         The model's name in C symbols.
     kernels : mapping of str to tvm.tirx.PrimFunc
         Bare kernels by C symbol.
+    headers : tuple of str
+        Headers of ``micro_project/kernels`` that the kernels call into.
+    instructions : Instructions
+        What the kernels were chosen for.
     groups : tuple of LoweredGroup
         In execution order.
     constants : tuple of Constant
@@ -93,13 +98,21 @@ class LoweredModel:
     execution: Execution
     c_name: str
     kernels: Mapping[str, Any]
+    headers: tuple[str, ...]
+    instructions: Instructions
     groups: tuple[LoweredGroup, ...]
     constants: tuple[Constant, ...]
     marks: tuple[Mark, ...]
     kernels_of: Mapping[str, tuple[str, ...]]
 
 
-def lower_network(network: Network, plan: Plan, *, c_name: str) -> LoweredModel:
+def lower_network(
+    network: Network,
+    plan: Plan,
+    *,
+    c_name: str,
+    instructions: Instructions = Instructions.DSP,
+) -> LoweredModel:
     """Lower a network under a plan.
 
     Parameters
@@ -110,6 +123,8 @@ def lower_network(network: Network, plan: Plan, *, c_name: str) -> LoweredModel:
         Made for this network.
     c_name : str
         C identifier.
+    instructions : Instructions
+        What the core has. C for the DSP extension also runs elsewhere, slowly.
 
     Raises
     ------
@@ -121,7 +136,7 @@ def lower_network(network: Network, plan: Plan, *, c_name: str) -> LoweredModel:
     execution = execution_of(network.graph, plan)
     prefix = f"tvmgen_{c_name}_"
     chosen = {
-        layout.operator.name: choose_kernels(network, group, layout)
+        layout.operator.name: choose_kernels(network, group, layout, instructions)
         for group in execution.groups
         for layout in group.operators
     }
@@ -139,6 +154,8 @@ def lower_network(network: Network, plan: Plan, *, c_name: str) -> LoweredModel:
         kernels={
             symbol: lower_to_bare(kernel.prim_func(), symbol) for symbol, kernel in kernels.items()
         },
+        headers=headers_of(tuple(kernels.values())),
+        instructions=instructions,
         groups=groups,
         constants=tuple(constants),
         marks=marks,

@@ -137,6 +137,11 @@ def build_firmware(
     log = _Log(log_path)
     objects = _compile(compiler, flags, project, build_dir / "objects", log, jobs)
     _link(compiler, flags, project, objects, elf_path, map_path, log)
+    if board.port == "bare_metal" and not board.dsp and elf.has_dsp_extension(elf_path):
+        raise BuildError(
+            f"{project.model.name} has instructions that the {board.cpu} of {board.name} lacks",
+            hint="core_flags of the board must name its core, and dsp what it has",
+        )
     sizes = elf.read_sizes(elf_path)
     return Firmware(
         elf_path=elf_path,

@@ -16,6 +16,7 @@ from tvm_patch.errors import BuildError
 _SHF_WRITE = 1
 _SHF_ALLOC = 2
 _STACK_SECTION = ".stack"
+_ARCHITECTURE_V7E_M = 13
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,34 @@ def read_symbol_bytes(path: Path, name: str) -> int:
             if symbol.name == name:
                 return int(symbol["st_size"])
     raise BuildError(f"{path}: has no symbol {name}")
+
+
+def has_dsp_extension(path: Path) -> bool:
+    """Say whether code in an Arm ELF file may use instructions of the DSP extension.
+
+    The assembler takes such instructions only where the attributes, which the linker merges, name
+    an architecture with them: Armv7E-M, or Armv8-M with the extension (Addenda to, and Errata in,
+    the ABI for the Arm Architecture, section "Target-related attributes").
+
+    Raises
+    ------
+    BuildError
+        If the file is not an ELF file.
+    """
+    with _open_elf(path) as elf:
+        section = elf.get_section_by_name(".ARM.attributes")
+        if section is None:
+            return False
+        attributes = {
+            attribute.tag: attribute.value
+            for subsection in section.iter_subsections()
+            for part in subsection.iter_subsubsections()
+            for attribute in part.iter_attributes()
+        }
+    return (
+        attributes.get("TAG_CPU_ARCH") == _ARCHITECTURE_V7E_M
+        or attributes.get("TAG_DSP_EXTENSION", 0) == 1
+    )
 
 
 def find_function(path: Path, address: int) -> str | None:

@@ -28,6 +28,7 @@ def test_the_boards_there_are() -> None:
     assert list_boards() == [
         "host",
         "nrf52840dk",
+        "qemu_cortex_m3",
         "qemu_cortex_m33",
         "qemu_cortex_m4",
         "qemu_cortex_m7",

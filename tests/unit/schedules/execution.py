@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -11,14 +12,26 @@ import numpy as np
 import numpy.typing as npt
 import tvm
 
-from tvm_patch.schedules import Kernel, lower_to_bare, print_c
+from tvm_patch.schedules import Kernel, MicroKernel, headers_of, lower_to_bare, print_c
+
+MICRO_KERNELS = Path(__file__).parents[3] / "micro_project" / "kernels"
 
 Array = npt.NDArray[np.generic]
 
 
 def run_llvm(kernel: Kernel, data: list[Array], constants: dict[str, Array]) -> Array:
     """Run the scheduled PrimFunc as TVM builds it for the host."""
-    func = kernel.prim_func()
+    return _run_function(kernel, kernel.prim_func(), data, constants)
+
+
+def run_description(kernel: MicroKernel, data: list[Array], constants: dict[str, Array]) -> Array:
+    """Run a micro-kernel's description as TVM builds it for the host."""
+    return _run_function(kernel, kernel.description(), data, constants)
+
+
+def _run_function(
+    kernel: Kernel, func: tvm.tirx.PrimFunc, data: list[Array], constants: dict[str, Array]
+) -> Array:
     packed = kernel.pack(constants)
     out = _empty_output(func)
     executable = tvm.compile(func.with_attr("global_symbol", "main"), target="llvm")
@@ -37,7 +50,11 @@ def c_source(kernel: Kernel) -> str:
         for line in text.splitlines()
         if '#include "tvm' not in line and "__tvm_ffi__library_ctx" not in line
     )
-    return "#include <stdint.h>\n" + "\n".join(kept).replace("TVM_DLL ", "") + "\n"
+    text = "\n".join(kept).replace("TVM_DLL ", "")
+    # Prototypes of micro-kernels, which are inline functions of headers.
+    text = re.sub(r"^\w+ tvmp_\w+\([^;{]*\);$", "", text, flags=re.MULTILINE)
+    headers = "".join(f'#include "{header}"\n' for header in headers_of([kernel]))
+    return f"#include <stdint.h>\n{headers}{text}\n"
 
 
 def run_c(
@@ -57,7 +74,7 @@ def run_c(
         source.write_text(c_source(kernel))
         # Undefined behaviour, such as signed overflow, aborts with a message.
         flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-        flags += ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
+        flags += ["-fsanitize=undefined", "-fno-sanitize-recover=undefined", f"-I{MICRO_KERNELS}"]
         subprocess.run(["gcc", *flags, str(source), "-o", str(library)], check=True)
         entry = ctypes.CDLL(str(library))[kernel.name]
         entry.restype = None

@@ -1,0 +1,171 @@
+/* Instructions of the Arm DSP extension (Cortex-M4, M7, M33) as inline functions.
+ *
+ * Elsewhere the same functions are plain C, so that kernels are tested on any machine. Packed
+ * operands hold two int16 halves or four int8 bytes in an uint32_t, lowest first. All arithmetic
+ * wraps. */
+#ifndef TVMP_DSP_H
+#define TVMP_DSP_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define TVMP_INLINE static inline __attribute__((always_inline, unused))
+
+/* Before a loop: leave it a loop. Unrolled bodies would cost flash and win next to nothing. */
+#define TVMP_ROLLED _Pragma("GCC unroll 1")
+
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+#define TVMP_HAS_DSP 1
+#else
+#define TVMP_HAS_DSP 0
+#endif
+
+/* Four bytes at any address. */
+TVMP_INLINE uint32_t tvmp_load4(const void *address) {
+  uint32_t word;
+  memcpy(&word, address, sizeof word);
+  return word;
+}
+
+/* Two bytes at any address, written. */
+TVMP_INLINE void tvmp_store2(void *address, uint32_t halfword) {
+  uint16_t value = (uint16_t)halfword;
+  memcpy(address, &value, sizeof value);
+}
+
+/* Four bytes at any address, written. */
+TVMP_INLINE void tvmp_store4(void *address, uint32_t word) {
+  memcpy(address, &word, sizeof word);
+}
+
+/* The two halves of a word as signed numbers. */
+TVMP_INLINE int32_t tvmp_low(uint32_t pair) {
+  return (int16_t)(pair & 0xffffu);
+}
+
+TVMP_INLINE int32_t tvmp_high(uint32_t pair) {
+  return (int16_t)(pair >> 16);
+}
+
+/* Two signed halves in one word. */
+TVMP_INLINE uint32_t tvmp_pair(int32_t low, int32_t high) {
+  return ((uint32_t)low & 0xffffu) | ((uint32_t)high << 16);
+}
+
+TVMP_INLINE uint32_t tvmp_ror8(uint32_t word) {
+  return (word >> 8) | (word << 24);
+}
+
+/* SXTB16: bytes 0 and 2, sign-extended to halves. */
+TVMP_INLINE uint32_t tvmp_sxtb16(uint32_t bytes) {
+#if TVMP_HAS_DSP
+  uint32_t halves;
+  __asm__("sxtb16 %0, %1" : "=r"(halves) : "r"(bytes));
+  return halves;
+#else
+  return tvmp_pair((int8_t)(bytes & 0xffu), (int8_t)((bytes >> 16) & 0xffu));
+#endif
+}
+
+/* SXTB16 with ROR #8: bytes 1 and 3, sign-extended to halves. */
+TVMP_INLINE uint32_t tvmp_sxtb16_odd(uint32_t bytes) {
+#if TVMP_HAS_DSP
+  uint32_t halves;
+  __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(bytes));
+  return halves;
+#else
+  return tvmp_sxtb16(tvmp_ror8(bytes));
+#endif
+}
+
+/* SMLAD: sum + low * low + high * high. */
+TVMP_INLINE int32_t tvmp_smlad(uint32_t a, uint32_t b, int32_t sum) {
+#if TVMP_HAS_DSP
+  __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
+  return sum;
+#else
+  uint32_t low = (uint32_t)(tvmp_low(a) * tvmp_low(b));
+  uint32_t high = (uint32_t)(tvmp_high(a) * tvmp_high(b));
+  return (int32_t)((uint32_t)sum + low + high);
+#endif
+}
+
+/* SMLABB and SMLATT: sum + product of the low, or of the high, halves. */
+TVMP_INLINE int32_t tvmp_smlabb(uint32_t a, uint32_t b, int32_t sum) {
+#if TVMP_HAS_DSP
+  __asm__("smlabb %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
+  return sum;
+#else
+  return (int32_t)((uint32_t)sum + (uint32_t)(tvmp_low(a) * tvmp_low(b)));
+#endif
+}
+
+TVMP_INLINE int32_t tvmp_smlatt(uint32_t a, uint32_t b, int32_t sum) {
+#if TVMP_HAS_DSP
+  __asm__("smlatt %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
+  return sum;
+#else
+  return (int32_t)((uint32_t)sum + (uint32_t)(tvmp_high(a) * tvmp_high(b)));
+#endif
+}
+
+/* PKHBT and PKHTB: the low half of a below the low half of b; the high half of b above that of a.
+ */
+TVMP_INLINE uint32_t tvmp_pack_low(uint32_t a, uint32_t b) {
+#if TVMP_HAS_DSP
+  uint32_t pair;
+  __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(a), "r"(b));
+  return pair;
+#else
+  return (a & 0xffffu) | (b << 16);
+#endif
+}
+
+TVMP_INLINE uint32_t tvmp_pack_high(uint32_t a, uint32_t b) {
+#if TVMP_HAS_DSP
+  uint32_t pair;
+  __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(pair) : "r"(b), "r"(a));
+  return pair;
+#else
+  return (a >> 16) | (b & 0xffff0000u);
+#endif
+}
+
+/* SMMLA: sum + the product's upper 32 bits, rounded down. */
+TVMP_INLINE int32_t tvmp_smmla(int32_t a, int32_t b, int32_t sum) {
+#if TVMP_HAS_DSP
+  int32_t result;
+  __asm__("smmla %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+  return result;
+#else
+  return (int32_t)((uint32_t)sum + (uint32_t)(((int64_t)a * b) >> 32));
+#endif
+}
+
+/* SMMLAR: sum + the product's upper 32 bits, rounded to nearest, halves up. */
+TVMP_INLINE int32_t tvmp_smmlar(int32_t a, int32_t b, int32_t sum) {
+#if TVMP_HAS_DSP
+  int32_t result;
+  __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+  return result;
+#else
+  return (int32_t)((uint32_t)sum + (uint32_t)(((int64_t)a * b + 0x80000000ll) >> 32));
+#endif
+}
+
+/* SSAT #8 of a value shifted right by a constant in [1, 31]. */
+#if TVMP_HAS_DSP
+#define tvmp_ssat8_asr(value, shift)                                                               \
+  __extension__({                                                                                  \
+    int32_t saturated_;                                                                            \
+    __asm__("ssat %0, #8, %1, asr %2" : "=r"(saturated_) : "r"(value), "I"(shift));                \
+    saturated_;                                                                                    \
+  })
+#else
+TVMP_INLINE int32_t tvmp_ssat8_asr(int32_t value, int32_t shift) {
+  int32_t shifted = value >> shift;
+  return shifted < -128 ? -128 : shifted > 127 ? 127 : shifted;
+}
+#endif
+
+#endif

@@ -1,0 +1,66 @@
+"""Micro-kernels: hand-written C of ``micro_project/kernels``, called in place of TE computes.
+
+A micro-kernel is a pair, as TVM's tensor intrinsics are: a *description*, the TE compute over the
+very constants that the C reads, and an *implementation*, one call of a C function. The description
+runs on the host by LLVM, so that tests compare both. TVM's own ``tensorize`` replaces one block;
+a micro-kernel makes sums and requantises them, which are two, so the whole function is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from tvm import s_tir, te, tirx
+
+from .kernel import Kernel
+
+
+@runtime_checkable
+class MicroKernel(Kernel, Protocol):
+    """A kernel whose ``prim_func`` calls C."""
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Headers of ``micro_project/kernels`` that its C includes."""
+
+    def description(self) -> tirx.PrimFunc:
+        """What ``prim_func`` computes, without C: the same parameters and packed constants."""
+
+
+def headers_of(kernels: Sequence[Kernel]) -> tuple[str, ...]:
+    """All headers that kernels include, sorted."""
+    micro = [kernel for kernel in kernels if isinstance(kernel, MicroKernel)]
+    return tuple(sorted({header for kernel in micro for header in kernel.headers}))
+
+
+def describe(tensors: list[te.Tensor]) -> tirx.PrimFunc:
+    """The description as a function: parameters in order, output last."""
+    func: tirx.PrimFunc = te.create_prim_func(tensors)
+    return func
+
+
+def implement(description: tirx.PrimFunc, function: str, numbers: Sequence[int]) -> tirx.PrimFunc:
+    """The implementation: ``function(pointers..., numbers...)``.
+
+    Parameters
+    ----------
+    description : tvm.tirx.PrimFunc
+        Gives the parameters; each is passed as a pointer to its first element.
+    function : str
+        Static inline C function of a header in ``micro_project/kernels``.
+    numbers : sequence of int
+        Its remaining arguments: constants, from which the C compiler makes the kernel of the shape.
+
+    Returns
+    -------
+    tvm.tirx.PrimFunc
+        An s_tir function with the description's parameters.
+    """
+    buffers = list(description.params)
+    pointers = [tirx.address_of(tirx.BufferLoad(b, [0] * len(b.shape))) for b in buffers]
+    arguments = [tirx.const(number, "int32") for number in numbers]
+    body = tirx.Evaluate(tirx.call_extern("void", function, *pointers, *arguments))
+    root = s_tir.SBlock([], [], [], "root", body)
+    realize = s_tir.SBlockRealize([], tirx.const(True, "bool"), root)
+    return tirx.PrimFunc(buffers, realize).with_attr("s_tir", True)

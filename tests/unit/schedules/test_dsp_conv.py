@@ -1,0 +1,141 @@
+"""Convolution by micro-kernel: its C and its description against naive arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tvm_patch.schedules import ConvRow, DspConvRow, dsp_conv_row
+
+from . import naive
+from .execution import run_c, run_description
+from .test_windowed import (
+    CLAMPS,
+    ROUNDINGS,
+    SEEDS,
+    SHIFTS,
+    ZERO_POINTS,
+    channel_constants,
+    int8,
+    weights,
+)
+
+EXAMPLES = settings(max_examples=20)
+
+
+def expected_row(
+    plain: ConvRow, data: naive.Array, constants: dict[str, naive.Array]
+) -> naive.Array:
+    """The row by plain sums."""
+    groups, group_in = plain.groups, plain.in_channels // plain.groups
+    kernel, dilation = (plain.kernel_h, plain.kernel_w), (plain.dilation_h, plain.dilation_w)
+    window = naive.windows(data, kernel, plain.stride_w, dilation, plain.out_width)
+    grouped = window.reshape(*window.shape[:3], groups, group_in)
+    weight = constants["weight"].astype(np.int64).reshape(groups, -1, *kernel, group_in)
+    acc = np.einsum("xyzgi,goyzi->xgo", grouped, weight).reshape(1, plain.out_width, -1)
+    return naive.requantise(acc, constants, plain)
+
+
+@EXAMPLES
+@given(
+    groups=st.sampled_from([1, 1, 1, 2]),
+    group_in=st.integers(1, 21),
+    group_out=st.integers(1, 7),
+    width=st.integers(1, 8),
+    kernel=st.sampled_from([(1, 1), (1, 1), (3, 3), (1, 4), (5, 1), (2, 3)]),
+    stride=st.integers(1, 2),
+    dilation=st.sampled_from([(1, 1), (2, 1), (1, 2)]),
+    zero_point=ZERO_POINTS,
+    clamp=CLAMPS,
+    rounding=ROUNDINGS,
+    shifts=SHIFTS,
+    narrow=st.booleans(),
+    seed=SEEDS,
+)
+def test_any_row_equals_naive_sums(
+    groups: int,
+    group_in: int,
+    group_out: int,
+    width: int,
+    kernel: tuple[int, int],
+    stride: int,
+    dilation: tuple[int, int],
+    zero_point: int,
+    clamp: tuple[int, int],
+    rounding: str,
+    shifts: tuple[int, int],
+    narrow: bool,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = (width - 1) * stride + (kernel[1] - 1) * dilation[1] + 1
+    plain = ConvRow(
+        pixels, groups * group_in, width, groups * group_out, *kernel, stride, *dilation, groups,
+        zero_point, *clamp, rounding, *shifts,
+    )  # fmt: skip
+    data = int8(rng, (kernel[0] - 1) * dilation[0] + 1, pixels, groups * group_in)
+    constants = channel_constants(rng, groups * group_out, shifts, wide=False)
+    constants["weight"] = weights(rng, shifts, groups * group_out, *kernel, group_in)
+    if narrow:
+        constants["weight"] = np.maximum(constants["weight"], np.int8(-127))
+        constants["bias"] %= 2**20
+    row = dsp_conv_row(plain, constants)
+    if row is None:
+        run_bytes = group_in * (kernel[1] if groups == 1 and dilation[1] == 1 else 1)
+        assert run_bytes < 4
+        return
+    expected = expected_row(plain, data, constants)
+    np.testing.assert_array_equal(run_description(row, [data], constants), expected)
+    np.testing.assert_array_equal(run_c(row, [data], constants), expected)
+
+
+PLAIN = ConvRow(12, 5, 4, 7, 3, 3, 2, 1, 1, 1, -7, -128, 127, "double", -9, -6)
+
+
+def plain_constants(seed: int) -> dict[str, naive.Array]:
+    rng = np.random.default_rng(seed)
+    constants = channel_constants(rng, 7, (-9, -6), wide=False)
+    constants["weight"] = np.maximum(int8(rng, 7, 3, 3, 5), np.int8(-127))
+    constants["bias"] = rng.integers(-(2**17), 2**17, 7).astype(np.int32)
+    return constants
+
+
+def test_weights_are_joint_where_sums_are_small() -> None:
+    constants = plain_constants(1)
+    row = dsp_conv_row(PLAIN, constants)
+    assert row is not None and row.joint
+    constants["weight"][3, 1, 1, 0] = -128
+    other = dsp_conv_row(PLAIN, constants)
+    assert other is not None and not other.joint
+    with pytest.raises(ValueError, match="-128"):
+        row.pack(constants)
+    constants["weight"][3, 1, 1, 0] = -127
+    constants["bias"][:] = 2**23
+    with pytest.raises(ValueError, match=r"2\*\*23"):
+        row.pack(constants)
+
+
+def test_a_word_in_a_row_of_the_window_is_the_least() -> None:
+    constants = plain_constants(2)
+    constants["weight"] = constants["weight"][:, :, :1, :3]
+    narrow = replace(PLAIN, in_channels=3, kernel_w=1)
+    assert dsp_conv_row(narrow, constants) is None
+
+
+def test_pixels_too_far_apart_for_one_pointer_have_no_micro_kernel() -> None:
+    constants = plain_constants(3)
+    constants["weight"] = np.ones((7, 1, 1, 2048), np.int8)
+    wide = replace(PLAIN, in_channels=2048, kernel_h=1, kernel_w=1, stride_w=1)
+    assert dsp_conv_row(wide, constants) is None
+
+
+def test_names_tell_forms_apart() -> None:
+    row = DspConvRow(PLAIN, joint=True)
+    assert row.name.startswith("conv2d_dsp_3x3_s2_c5_o7_w4_")
+    assert row.name.isidentifier()
+    assert replace(row, joint=False).name != row.name
+    assert row.macs == PLAIN.macs
