@@ -14,6 +14,7 @@ from .depthwise import DepthwiseRow
 from .depthwise_map import DepthwiseMap, WindowAxis
 from .dsp_conv import DspConvRow, dsp_conv_row
 from .elementwise import AddFlat, LookupFlat, MulFlat
+from .fixed_point import Arithmetic
 from .instructions import Instructions
 from .kernel import Constants, Kernel
 from .micro_kernel import MicroKernel, headers_of
@@ -23,6 +24,7 @@ from .softmax import SoftmaxRows
 
 __all__ = [
     "AddFlat",
+    "Arithmetic",
     "AvgPoolPadded",
     "Constants",
     "ConvRow",

@@ -151,6 +151,28 @@ def multiply_by_quantized_multiplier(
 
 
 @dataclass(frozen=True)
+class Arithmetic:
+    """What a layer does with its scaled accumulators, whatever its channels' scales are.
+
+    Parameters
+    ----------
+    output_zero_point, clamp_min, clamp_max : int
+        In [-128, 127].
+    rounding : str
+        As in :class:`Requantisation`.
+    """
+
+    output_zero_point: int
+    clamp_min: int
+    clamp_max: int
+    rounding: str
+
+    def output(self, scaled: int) -> int:
+        """The int8 value of a scaled accumulator."""
+        return min(max(scaled + self.output_zero_point, self.clamp_min), self.clamp_max)
+
+
+@dataclass(frozen=True)
 class Requantisation:
     """How int32 accumulators become int8.
 
@@ -181,6 +203,11 @@ class Requantisation:
             raise ValueError(f"rounding must be 'double' or 'single', not {self.rounding!r}")
         if not -31 <= self.shift_min <= self.shift_max <= 30:
             raise ValueError(f"shifts [{self.shift_min}, {self.shift_max}] not in [-31, 30]")
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """The part that does not depend on the channels."""
+        return Arithmetic(self.output_zero_point, self.clamp_min, self.clamp_max, self.rounding)
 
     @property
     def _halving(self) -> bool:

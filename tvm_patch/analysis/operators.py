@@ -14,7 +14,7 @@ from tvm import relax
 from tvm_patch.errors import UnsupportedOperatorError
 from tvm_patch.plan import Access, Operator, Tensor, Window
 from tvm_patch.qnn.ops import attributes
-from tvm_patch.schedules import WindowAxis, requantisation_fields
+from tvm_patch.schedules import WindowAxis, is_small_accumulator
 
 _INT8_MIN = -128
 
@@ -210,7 +210,7 @@ def _is_best_unrolled(call: _Call, window: Window) -> bool:
         output.height * output.width <= _UNROLLED_PIXELS
         and 0 < rows.valid_taps * columns.valid_taps <= _UNROLLED_TAPS
         # Taking the zero point out of a bias adds no more to it than an input could.
-        and bool(requantisation_fields(call.constants, -1)["small_accumulator"])
+        and is_small_accumulator(call.constants["weight"], call.constants["bias"], -1)
     )
 
 

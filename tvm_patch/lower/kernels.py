@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
@@ -131,13 +131,14 @@ def _requantisation(request: _Request) -> dict[str, Any]:
     """The fields that all multiply-accumulate kernels share."""
     attributes, constants = request.attributes, request.detail.constants
     channel_axis = -1 if request.detail.kind == "depthwise_conv2d" else 0
-    return {
-        "output_zero_point": attributes["output_zero_point"],
-        "clamp_min": attributes["clamp_min"],
-        "clamp_max": attributes["clamp_max"],
-        "rounding": attributes["rounding"],
-        **schedules.requantisation_fields(constants, channel_axis),
-    }
+    arithmetic = schedules.Arithmetic(
+        output_zero_point=attributes["output_zero_point"],
+        clamp_min=attributes["clamp_min"],
+        clamp_max=attributes["clamp_max"],
+        rounding=attributes["rounding"],
+    )
+    fields = schedules.requantisation_fields(constants, channel_axis, arithmetic)
+    return {**asdict(arithmetic), **fields}
 
 
 def _conv2d(request: _Request) -> Kernel:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tvm_patch.schedules import (
+    Arithmetic,
     ConvRow,
     DepthwiseRow,
     is_small_accumulator,
@@ -17,6 +18,7 @@ from tvm_patch.schedules import (
 from . import naive
 from .execution import run_llvm
 
+ARITHMETIC = Arithmetic(-7, -128, 127, "double")
 #: Placeholders for the fields that depend on the constants.
 CONV = ConvRow(6, 4, 6, 12, 1, 1, 1, 1, 1, 1, -7, -128, 127, "double", -1, -1)
 DEPTHWISE = DepthwiseRow(8, 12, 6, 1, 3, 3, 1, 1, 1, -7, -128, 127, "double", -1, -1)
@@ -50,7 +52,7 @@ def layer(
 )
 def test_layer_with_constant_channels_keeps_its_outputs(rounding: str, live_shifts: range) -> None:
     constants = layer(16, (12, 1, 1, 4), 0, live_shifts)
-    fields = requantisation_fields(constants, 0)
+    fields = requantisation_fields(constants, 0, replace(ARITHMETIC, rounding=rounding))
     kernel = replace(CONV, rounding=rounding, **fields)
     data = np.random.default_rng(17).integers(-128, 128, (1, 6, 4)).astype(np.int8)
     weight = constants["weight"].reshape(12, 4).astype(np.int64)
@@ -61,7 +63,7 @@ def test_layer_with_constant_channels_keeps_its_outputs(rounding: str, live_shif
 
 def test_constant_channels_do_not_widen_the_ranges() -> None:
     constants = layer(18, (12, 1, 1, 4), 0, range(-11, -7))
-    fields = requantisation_fields(constants, 0)
+    fields = requantisation_fields(constants, 0, ARITHMETIC)
     assert -11 <= fields["shift_min"] <= fields["shift_max"] <= -8
     assert fields["small_accumulator"]
     assert not is_small_accumulator(constants["weight"], constants["bias"], 0)
@@ -69,7 +71,7 @@ def test_constant_channels_do_not_widen_the_ranges() -> None:
 
 def test_depthwise_channels_are_counted_along_the_last_axis() -> None:
     constants = layer(19, (3, 3, 12), -1, range(-11, -7))
-    kernel = replace(DEPTHWISE, **requantisation_fields(constants, -1))
+    kernel = replace(DEPTHWISE, **requantisation_fields(constants, -1, ARITHMETIC))
     data = np.random.default_rng(20).integers(-128, 128, (3, 8, 12)).astype(np.int8)
     window = naive.windows(data, (3, 3), 1, (1, 1), 6)
     acc = (window * constants["weight"].astype(np.int64)).sum(axis=(1, 2))[None]
@@ -80,8 +82,30 @@ def test_depthwise_channels_are_counted_along_the_last_axis() -> None:
 def test_layer_of_constant_channels_alone() -> None:
     constants = layer(21, (12, 1, 1, 4), 0, range(-11, -7))
     constants["weight"][:] = 0
-    assert requantisation_fields(constants, 0) == {
+    assert requantisation_fields(constants, 0, ARITHMETIC) == {
         "shift_min": -1,
         "shift_max": -1,
         "small_accumulator": True,
     }
+
+
+@pytest.mark.parametrize("rounding", ["double", "single"])
+@pytest.mark.parametrize("bias", [0, 130_000, -130_000, 5_000_000, -(2**28)])
+def test_channels_whose_sums_vanish_or_saturate_are_constant(rounding: str, bias: int) -> None:
+    """Weights that cannot change the output do not widen the range of shifts."""
+    constants = layer(22, (12, 1, 1, 4), 0, range(-11, -7))
+    constants["weight"][:] = np.maximum(constants["weight"], 1)
+    constants["multiplier"][:] = 2**30 + 12345
+    constants["bias"][:] = 100
+    constants["shift"][:] = -9
+    constants["bias"][:2] = bias
+    constants["shift"][:2] = [-20, -8 if abs(bias) > 2**17 else -31]
+    arithmetic = replace(ARITHMETIC, rounding=rounding)
+    fields = requantisation_fields(constants, 0, arithmetic)
+    kernel = replace(CONV, rounding=rounding, **fields)
+    assert fields["shift_min"] == fields["shift_max"] == -9
+    data = np.random.default_rng(23).integers(-128, 128, (1, 6, 4)).astype(np.int8)
+    data[0, 0], data[0, 1] = -128, 127
+    acc = data.astype(np.int64) @ constants["weight"].reshape(12, 4).astype(np.int64).T
+    expected = naive.requantise(acc, constants, kernel)
+    np.testing.assert_array_equal(run_llvm(kernel, [data], constants), expected)

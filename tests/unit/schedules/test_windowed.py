@@ -220,12 +220,15 @@ def test_macs_count_every_tap() -> None:
 
 def test_pack_refuses_accumulators_beyond_the_promise() -> None:
     rng = np.random.default_rng(2)
-    constants = channel_constants(rng, 6, (-9, -6), wide=False)
+    kernel = replace(CONV, shift_min=-23, shift_max=-23)
+    constants = channel_constants(rng, 6, (-23, -23), wide=False)
     constants["weight"] = int8(rng, 6, 3, 3, 3)
-    constants["bias"][3] = 2**30
+    constants["multiplier"][:] = 2**30
+    # Where 64 becomes 65: any other sum as large would not depend on the input any more.
+    constants["bias"][3] = 2**30 + 2**23
     with pytest.raises(ValueError, match=r"2\*\*30"):
-        CONV.pack(constants)
-    assert replace(CONV, small_accumulator=False).pack(constants)["channels"].shape == (6, 3)
+        kernel.pack(constants)
+    assert replace(kernel, small_accumulator=False).pack(constants)["channels"].shape == (6, 3)
 
 
 def test_pack_refuses_shifts_out_of_range() -> None:
