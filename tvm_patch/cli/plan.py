@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -21,6 +22,7 @@ from tvm_patch.cli.options import (
     MaxOverhead,
     Model,
     Optimize,
+    PlanFile,
     Ram,
     Split,
     TimeLimit,
@@ -29,7 +31,11 @@ from tvm_patch.cli.options import (
 from tvm_patch.cli.planning import Wishes, decide
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tvm_patch.cli.terminal import Activity
     from tvm_patch.plan import Graph, Plan
+    from tvm_patch.report.study import Study
 
 
 def plan(
@@ -42,9 +48,21 @@ def plan(
     split: Split = None,
     grid: Grid = None,
     layers: Layers = False,
+    plan_file: PlanFile = None,
     algorithm: Algorithm = "hill_climb",
     time_limit: TimeLimit = None,
     io: IoForm = Io.MODEL,
+    frontier: Annotated[
+        bool,
+        typer.Option("--frontier", help="List all plans that no other beats in arena and MACs."),
+    ] = False,
+    frontier_plot: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--frontier-plot", metavar="FILE.png", help="Draw them, arena over F."),
+    ] = None,
+    tensors: Annotated[
+        bool, typer.Option("--tensors", help="List the tensors that stages hold a part of.")
+    ] = False,
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--output", "-o", metavar="FILE", help="Write the chosen plan as JSON."),
@@ -60,21 +78,16 @@ def plan(
     json_file: JsonFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """Show the plans worth having, and choose one.
+    """Choose a plan, and show its stages and what they need.
 
-    The table holds all plans that no other one beats in both arena and MACs (F is the MACs
-    executed over those of the layer-by-layer network); `>` marks the one chosen.
+    F is the MACs executed over those of the layer-by-layer network. Peaks are given for both ways
+    of giving the network its input: whole in memory, or fetched row by row.
     """
+    from tvm_patch.cli.studying import study_of
     from tvm_patch.cli.terminal import activity, show
     from tvm_patch.pipeline import prepare
-    from tvm_patch.report import (
-        check_writable,
-        plan_record,
-        plans_table,
-        stages_text,
-        to_json,
-        write_atomically,
-    )
+    from tvm_patch.report import check_writable, to_json, write_atomically
+    from tvm_patch.report.study import study_record
 
     wishes = Wishes(
         ram=ram,
@@ -83,14 +96,14 @@ def plan(
         split=split,
         grid=grid,
         layers=layers,
-        plan_file=None,
+        plan_file=plan_file,
         algorithm=algorithm,
         buffering=buffering,
         input_form=input_form,
         time_limit_s=time_limit,
     )
     wishes.check()
-    for path in (output, plot, csv, json_file):
+    for path in (output, plot, frontier_plot, csv, json_file):
         if path is not None:
             check_writable(path)
     with activity(f"import {model.name}") as shown:
@@ -99,59 +112,64 @@ def plan(
         shown.step("plan")
         decision = decide(prepared, wishes, shown)
         chosen = decision.plan
-        shown.step("list the alternatives")
-        plans = _with_chosen(_frontier(graph, algorithm, wishes, shown), chosen)
-        if plot is not None:
-            from tvm_patch.report.memory_map import memory_map_png
-
-            shown.step("draw")
-            picture = memory_map_png(graph, chosen, limit_bytes=wishes.ram_bytes)
-            write_atomically(plot, picture)
-    if output is not None:
-        write_atomically(output, chosen.to_json())
-    if csv is not None:
-        write_atomically(csv, _minimalloc(graph, chosen))
+        if output is not None:
+            write_atomically(output, chosen.to_json())
+        if csv is not None:
+            write_atomically(csv, _minimalloc(graph, chosen))
+        study = study_of(
+            *(prepared, wishes, decision, shown), frontier=frontier or frontier_plot is not None
+        )
+        _draw(study, plot, frontier_plot, shown)
     if json_file is not None:
-        record: dict[str, Any] = {
-            "model": {"name": graph.name, "macs": graph.macs},
-            "plan": plan_record(chosen),
-            "planned": {
-                "arena_bytes": chosen.memory.arena_bytes,
-                "lower_bound_bytes": chosen.memory.lower_bound_bytes,
-            },
-            "alternatives": [
-                {"arena_bytes": each.memory.arena_bytes, **plan_record(each)} for each in plans
-            ],
-        }
-        write_atomically(json_file, to_json(record))
-    show(
-        plans_table(plans, chosen),
-        f"chosen: {stages_text(chosen.stages)}; arena {chosen.memory.arena_bytes:,} bytes "
-        f"(no packing of these buffers is under {chosen.memory.lower_bound_bytes:,}), "
-        f"F {chosen.mac_overhead:.3f}",
+        write_atomically(json_file, to_json(study_record(study)))
+    show(*_results(study, tensors=tensors))
+
+
+def _draw(study: Study, plot: Path | None, frontier_plot: Path | None, shown: Activity) -> None:
+    from tvm_patch.report import write_atomically
+
+    if plot is not None:
+        from tvm_patch.report.memory_map import memory_map_png
+
+        shown.step("draw the memory over time")
+        picture = memory_map_png(study.graph, study.plan, limit_bytes=study.limit_bytes)
+        write_atomically(plot, picture)
+    if frontier_plot is not None:
+        from tvm_patch.report.frontier_plot import frontier_png
+
+        shown.step("draw the frontier")
+        picture = frontier_png(
+            study.graph.name,
+            study.frontiers,
+            chosen=study.plan,
+            layers=study.layers,
+            limit_bytes=study.limit_bytes,
+        )
+        write_atomically(frontier_plot, picture)
+
+
+def _results(study: Study, *, tensors: bool) -> Iterator[RenderableType]:
+    """What is printed, from the whole list of plans to the one chosen."""
+    from tvm_patch.report import stages_text
+    from tvm_patch.report.planned import frontier_table, input_words, moment_text, peaks_table
+    from tvm_patch.report.stages import fallbacks_text, held_tensors_table, stages_table
+
+    plan = study.plan
+    for mode, plans in study.frontiers.items():
+        yield f"plans that no other beats, {input_words(mode)}:"
+        yield frontier_table(plans, plan)
+    yield stages_table(study.graph, study.parts)
+    if tensors and study.stages:
+        yield held_tensors_table(study.graph, study.parts)
+    yield from fallbacks_text(study.graph, study.parts)
+    yield peaks_table(study.peaks)
+    if study.moment is not None:
+        yield moment_text(study.moment)
+    yield (
+        f"chosen: {stages_text(plan.stages)}; arena {plan.memory.arena_bytes:,} bytes "
+        f"(no packing of these buffers is under {plan.memory.lower_bound_bytes:,}), "
+        f"F {plan.mac_overhead:.3f}"
     )
-
-
-def _frontier(graph: Graph, algorithm: str, wishes: Wishes, shown: Any) -> list[Plan]:
-    """All plans that no other one beats in both arena and MACs, packed."""
-    from tvm_patch.plan import Evaluator, InputMode, enumerate_candidates, pareto
-
-    evaluator = Evaluator(graph)
-    candidates = enumerate_candidates(
-        evaluator,
-        lambda done: shown.count("candidates", done),
-        buffering=wishes.buffering.value,
-        input_mode=InputMode(wishes.input_form.value),
-    )
-    # Exact packing of every alternative would take minutes and change none of their order.
-    quick = "hill_climb" if algorithm == "exact" else algorithm
-    return [evaluator.pack(candidate, algorithm=quick) for candidate in pareto(candidates)]
-
-
-def _with_chosen(plans: list[Plan], chosen: Plan) -> list[Plan]:
-    """The plans with the chosen one in its place, even where others beat it."""
-    others = [plan for plan in plans if plan.stages != chosen.stages]
-    return sorted([*others, chosen], key=lambda plan: (plan.macs, -plan.memory.arena_bytes))
 
 
 def _minimalloc(graph: Graph, chosen: Plan) -> str:

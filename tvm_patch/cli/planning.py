@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvm_patch.cli.options import Buffers, Goal, InputForm, make_requirements, parse_grid
-from tvm_patch.errors import DoesNotFitError, PlanError
+from tvm_patch.cli.ways_out import with_ways_out
+from tvm_patch.errors import DoesNotFitError, InvalidAllocationError, PlanError
 
 if TYPE_CHECKING:
     from tvm_patch.cli.terminal import Activity
     from tvm_patch.pipeline import Prepared
-    from tvm_patch.plan import Graph, Plan
+    from tvm_patch.plan import Graph, Plan, Requirements
+
+_MAKE_AGAIN = "make the plan again with: tvm-patch plan MODEL --output plan.json"
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,18 @@ class Wishes:
     @property
     def ram_bytes(self) -> int | None:
         """The RAM limit."""
-        return make_requirements(self.ram, None, None).ram_bytes
+        return self.requirements().ram_bytes
+
+    @property
+    def leaves_a_choice(self) -> bool:
+        """Whether the planner is to search."""
+        return self.plan_file is None and self.split is None and not self.layers
+
+    def requirements(self) -> Requirements:
+        """What the search has to keep to."""
+        return make_requirements(
+            self.ram, self.optimize, self.max_overhead, self.buffering, self.input_form
+        )
 
 
 @dataclass(frozen=True)
@@ -101,37 +115,66 @@ def decide(prepared: Prepared, wishes: Wishes, shown: Activity) -> Decision:
     DoesNotFitError
         When the plan needs more than ``--ram``.
     """
-    from tvm_patch.pipeline import make_plan
-    from tvm_patch.plan import Deadline, Plan, execution_of, interruptible
-
     wishes.check()
     graph = prepared.network.graph
-    deadline = Deadline(wishes.time_limit_s)
     if wishes.plan_file is not None:
-        plan = Plan.load(wishes.plan_file)
-        execution_of(graph, plan)
+        decision = Decision(load_plan(graph, wishes.plan_file))
     elif wishes.split is not None and wishes.grid is not None:
-        plan = _split_plan(graph, wishes.split, parse_grid(wishes.grid), wishes.algorithm)
+        grid = parse_grid(wishes.grid)
+        decision = Decision(_split_plan(graph, wishes.split, grid, wishes.algorithm))
     else:
-        with interruptible(deadline):
-            plan = make_plan(
-                prepared,
-                make_requirements(
-                    wishes.ram,
-                    wishes.optimize,
-                    wishes.max_overhead,
-                    wishes.buffering,
-                    wishes.input_form,
-                ),
-                layers=wishes.layers,
-                algorithm=wishes.algorithm,
-                progress=lambda done: shown.count("candidates", done),
-                deadline=deadline,
-            )
+        try:
+            decision = search(prepared, wishes, shown)
+        except DoesNotFitError as error:
+            raise with_ways_out(error, prepared, wishes, shown) from error
+    _check_arena(decision.plan, wishes.ram_bytes)
+    return decision
+
+
+def search(
+    prepared: Prepared,
+    wishes: Wishes,
+    shown: Activity,
+    requirements: Requirements | None = None,
+) -> Decision:
+    """Search under the wishes' time limit, or until Ctrl-C.
+
+    ``requirements`` may be others than the wishes'.
+    """
+    from tvm_patch.pipeline import make_plan
+    from tvm_patch.plan import Deadline, interruptible
+
+    deadline = Deadline(wishes.time_limit_s)
+    with interruptible(deadline):
+        plan = make_plan(
+            prepared,
+            requirements or wishes.requirements(),
+            layers=wishes.layers,
+            algorithm=wishes.algorithm,
+            progress=lambda done: shown.count("candidates", done),
+            deadline=deadline,
+        )
     if deadline.cut_short is not None:
         shown.note(f"planning was cut short by {deadline.cut_short}: the best plan found by then")
-    _check_arena(plan, wishes.ram_bytes)
     return Decision(plan, deadline.cut_short)
+
+
+def load_plan(graph: Graph, path: Path) -> Plan:
+    """A plan file, checked against the network.
+
+    Raises
+    ------
+    PlanError
+        Naming the file and what is wrong with it.
+    """
+    from tvm_patch.plan import Plan, execution_of
+
+    plan = Plan.load(path)
+    try:
+        execution_of(graph, plan)
+    except (PlanError, InvalidAllocationError) as error:
+        raise PlanError(f"{path}: {error.message}", hint=error.hint or _MAKE_AGAIN) from error
+    return plan
 
 
 def check_peak(model: str, plan: Plan, peak_bytes: int | None, limit_bytes: int | None) -> None:

@@ -20,7 +20,9 @@ from tvm_patch.plan.enumerate import (
     stepped_stage,
 )
 from tvm_patch.plan.evaluate import Candidate, Evaluator, execution_of
+from tvm_patch.plan.frontier import find_frontier, undominated
 from tvm_patch.plan.graph import Access, Graph, Operator, Tensor, Window
+from tvm_patch.plan.moment import Moment, worst_moment
 from tvm_patch.plan.record import (
     BufferMode,
     InputMode,
@@ -43,6 +45,7 @@ __all__ = [
     "Graph",
     "InputMode",
     "MemoryPlan",
+    "Moment",
     "Objective",
     "Operator",
     "Plan",
@@ -54,6 +57,7 @@ __all__ = [
     "choose_plan",
     "enumerate_candidates",
     "execution_of",
+    "find_frontier",
     "first_stage_ends",
     "first_stages",
     "interruptible",
@@ -63,4 +67,6 @@ __all__ = [
     "row_stage",
     "stage_from_split",
     "stepped_stage",
+    "undominated",
+    "worst_moment",
 ]

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tvm_patch.deadline import Deadline
-from tvm_patch.errors import DoesNotFitError, PlanError
+from tvm_patch.errors import PlanError
 from tvm_patch.plan.enumerate import first_stages
 from tvm_patch.plan.evaluate import Candidate, Evaluator
 from tvm_patch.plan.graph import Graph
 from tvm_patch.plan.record import InputMode, Plan, StagePlan
+from tvm_patch.plan.refusal import does_not_fit
 from tvm_patch.plan.segments import StreamSpace, segment_sequences
 
 Objective = Literal["memory", "macs"]
@@ -204,22 +205,4 @@ def choose_plan(
     best = min(plans, key=lambda plan: (plan.memory.arena_bytes, plan.macs))
     if limit is None or best.memory.arena_bytes <= limit:
         return best
-    raise _does_not_fit(graph, requirements, best, deadline)
-
-
-def _does_not_fit(
-    graph: Graph, requirements: Requirements, best: Plan, deadline: Deadline
-) -> DoesNotFitError:
-    assert requirements.ram_bytes is not None
-    needed = best.memory.arena_bytes + requirements.stack_reserve_bytes
-    cut = f"; planning was cut short by {deadline.cut_short}" if deadline.cut_short else ""
-    hint = f"allow --ram {-(-needed // 1024)}K or more, or make the input image smaller"
-    return DoesNotFitError(
-        f"{graph.name} does not fit {requirements.ram_bytes:,} bytes of RAM: the best plan found "
-        f"needs {needed:,} ({best.memory.arena_bytes:,} arena + "
-        f"{requirements.stack_reserve_bytes:,} reserved for the stack, F {best.mac_overhead:.2f})"
-        f"{cut}",
-        required_bytes=needed,
-        available_bytes=requirements.ram_bytes,
-        hint=f"give it more time, or {hint}" if cut else hint,
-    )
+    raise does_not_fit(graph, requirements, best, deadline=deadline)

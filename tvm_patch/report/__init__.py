@@ -17,7 +17,6 @@ from tvm_patch.report.tables import (
     comparison_table,
     figure,
     operators_table,
-    plans_table,
     stages_text,
 )
 
@@ -35,7 +34,6 @@ __all__ = [
     "operator_records",
     "operators_table",
     "plan_record",
-    "plans_table",
     "profile_png",
     "read_built",
     "stages_text",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tvm_patch.errors import ToolMissingError
 from tvm_patch.memory import Buffer
 from tvm_patch.plan import Access, BufferMode, Execution, Graph, Plan, StagePlan, execution_of
+from tvm_patch.report.figures import new_figure, png_of
+from tvm_patch.report.stages import short_kind
 
 _COLOURS: Mapping[str, str] = {
     "input": "#8dd3c7",
@@ -53,28 +53,16 @@ def memory_map_png(
     PlanError
         When the plan belongs to another network.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ToolMissingError(
-            f"the Python package {error.name!r}, which draws, is not installed",
-            hint="pip install 'tvm-patch[full]'",
-        ) from error
     execution = execution_of(graph, plan)
     steps = len(graph.operators)
-    figure = Figure(figsize=(max(9.0, 3.0 + 0.2 * steps), 6.5), dpi=_DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(max(9.0, 3.0 + 0.2 * steps), 6.5, _DPI)
     axes = figure.add_subplot()
     top_bytes = max(plan.memory.arena_bytes, limit_bytes or 0, scale_bytes or 0)
     _set_axes(axes, graph, plan, top_bytes)
     draw_arena(axes, graph, plan)
     _draw_lines(axes, plan, limit_bytes)
     _place_legend(axes, legend_handles(graph, [execution]))
-    target = io.BytesIO()
-    # No date and version inside: the same plan gives the same picture.
-    canvas.print_png(target, metadata={"Software": None})
-    return target.getvalue()
+    return png_of(figure)
 
 
 def draw_arena(axes: Any, graph: Graph, plan: Plan, *, labels: bool = True) -> None:
@@ -138,7 +126,7 @@ def _set_axes(axes: Any, graph: Graph, plan: Plan, top_bytes: int) -> None:
     axes.set_xticks([i for i, op in enumerate(graph.operators) if op.access is not Access.VIEW])
     axes.set_xticklabels(
         [
-            f"{i} {_short_kind(op.kind)}"
+            f"{i} {short_kind(op.kind)}"
             for i, op in enumerate(graph.operators)
             if op.access is not Access.VIEW
         ],
@@ -292,7 +280,7 @@ def short_names(graph: Graph, execution: Execution) -> dict[str, str]:
     ``tvm-patch inspect``.
     """
     names = {
-        operator.output: f"{index} {_short_kind(operator.kind)}"
+        operator.output: f"{index} {short_kind(operator.kind)}"
         for index, operator in enumerate(graph.operators)
     }
     names |= {name: name for name in graph.inputs}
@@ -330,10 +318,4 @@ def _place_legend(axes: Any, handles: Sequence[Any]) -> None:
         frameon=False,
         handlelength=1.2,
         columnspacing=1.2,
-    )
-
-
-def _short_kind(kind: str) -> str:
-    return {"depthwise_conv2d": "depthwise", "resize_nearest": "resize"}.get(
-        kind, kind.removesuffix("2d")
     )

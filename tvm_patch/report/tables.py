@@ -11,6 +11,7 @@ from tvm_patch.analysis.cost import NetworkCost
 from tvm_patch.board import Board
 from tvm_patch.measurement import Measurement
 from tvm_patch.plan import BufferMode, Plan, StagePlan
+from tvm_patch.report.cells import Cells, Column
 from tvm_patch.report.export import unit_of
 
 
@@ -41,34 +42,44 @@ def figures_table(*columns: str, left: Sequence[str] = (), title: str | None = N
     return table
 
 
-def operators_table(cost: NetworkCost) -> Table:
+def operators_table(cost: NetworkCost) -> Cells:
     """Every operator with its cost, and the totals; the greatest in + out is marked."""
-    table = figures_table(
-        *("#", "operator", "kind", "output", "MACs", "live MACs"),
-        *("weights B", "out B", "in + out B"),
-        left=("operator", "kind", "output"),
-    )
+    rows = []
+    marked = []
     for index, operator in enumerate(cost.operators):
-        heaviest = operator is cost.heaviest
-        table.add_row(
-            str(index),
-            operator.name,
-            operator.kind,
-            shape_text(operator.output_shape),
-            figure(operator.macs or None),
-            figure(operator.live_macs if operator.macs else None),
-            figure(operator.weight_bytes or None),
-            figure(operator.output_bytes),
-            "view" if operator.is_view else figure(operator.working_bytes),
-            style="bold yellow" if heaviest else None,
+        if operator is cost.heaviest:
+            marked.append(index)
+        rows.append(
+            (
+                str(index),
+                operator.name,
+                operator.kind,
+                shape_text(operator.output_shape[1:] or operator.output_shape),
+                figure(operator.macs or None),
+                figure(operator.live_macs if operator.macs else None),
+                figure(operator.weight_bytes or None),
+                figure(operator.output_bytes),
+                "view" if operator.is_view else figure(operator.working_bytes),
+            )
         )
-    table.add_section()
-    table.add_row(
-        *("", "total", "", "", figure(cost.macs), figure(cost.live_macs)),
-        *(figure(cost.weight_bytes), "", f"peak {figure(cost.naive_peak_bytes)}"),
-        style="bold",
+    rows.append(
+        (
+            *("", "total", "", "", figure(cost.macs), figure(cost.live_macs)),
+            *(figure(cost.weight_bytes), "", f"peak {figure(cost.naive_peak_bytes)}"),
+        )
     )
-    return table
+    columns = (
+        Column("#"),
+        Column("operator", left=True, shrinks_to=12),
+        Column("kind", left=True, shrinks_to=10, goes=3),
+        Column("output", left=True),
+        Column("MACs"),
+        Column("live MACs", goes=1),
+        Column("weights B"),
+        Column("out B", goes=2),
+        Column("in + out B"),
+    )
+    return Cells(columns, tuple(rows), marked=marked, totals=1)
 
 
 def stages_text(stages: Sequence[StagePlan]) -> str:
@@ -82,23 +93,6 @@ def stages_text(stages: Sequence[StagePlan]) -> str:
     counts = "+".join(str(len(stage.operators)) for stage in stages)
     plural = "s" if len(stages) > 1 or counts != "1" else ""
     return f"{counts} operator{plural} row by row"
-
-
-def plans_table(plans: Sequence[Plan], chosen: Plan) -> Table:
-    """Plans with their arena and MACs; the chosen one is marked."""
-    table = figures_table("", "arena B", "F", "MACs", "stage", "until", left=("", "stage", "until"))
-    for plan in plans:
-        is_chosen = plan.stages == chosen.stages
-        table.add_row(
-            ">" if is_chosen else "",
-            figure(plan.memory.arena_bytes),
-            f"{plan.mac_overhead:.3f}",
-            figure(plan.macs),
-            stages_text(plan.stages),
-            plan.stages[-1].operators[-1] if plan.stages else "",
-            style="bold green" if is_chosen else None,
-        )
-    return table
 
 
 @dataclass(frozen=True)
@@ -148,24 +142,32 @@ def ticks_of(measurement: Measurement) -> int | None:
     return next((value for value in candidates if value is not None), None)
 
 
-def boards_table(boards: Sequence[Board]) -> Table:
+def boards_table(boards: Sequence[Board]) -> Cells:
     """Boards with their core and memory, and how each one can be run."""
-    table = figures_table(
-        *("board", "core", "clock", "flash", "SRAM", "runs on", "description"),
-        left=("board", "core", "runs on", "description"),
-    )
+    rows = []
     for board in boards:
         flash, sram = board.region("flash"), board.region("sram")
-        table.add_row(
-            board.name,
-            board.cpu,
-            f"{board.clock_hz / 1e6:g} MHz" if board.clock_hz else "-",
-            f"{flash.size_bytes // 1024:,} K" if flash else "-",
-            f"{sram.size_bytes // 1024:,} K" if sram else "-",
-            runs_on(board),
-            board.description,
+        rows.append(
+            (
+                board.name,
+                board.cpu,
+                f"{board.clock_hz / 1e6:g} MHz" if board.clock_hz else "-",
+                f"{flash.size_bytes // 1024:,} K" if flash else "-",
+                f"{sram.size_bytes // 1024:,} K" if sram else "-",
+                runs_on(board),
+                board.description,
+            )
         )
-    return table
+    columns = (
+        Column("board", left=True),
+        Column("core", left=True),
+        Column("clock", goes=2),
+        Column("flash"),
+        Column("SRAM"),
+        Column("runs on", left=True),
+        Column("description", left=True, shrinks_to=16, goes=1),
+    )
+    return Cells(columns, tuple(rows))
 
 
 def runs_on(board: Board) -> str:

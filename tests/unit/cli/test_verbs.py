@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import need_emulator
+from tests.support import DIGITS, need_emulator
 from tests.unit.cli.conftest import Run
 from tvm_patch.memory import read_csv
-from tvm_patch.plan import Plan
+from tvm_patch.plan import STACK_RESERVE_BYTES, InputMode, Plan
 
 
 def test_inspect_lists_operators_and_totals(tvm_patch: Run, digits: Path, tmp_path: Path) -> None:
@@ -41,9 +41,9 @@ def test_plan_marks_the_chosen_one_and_writes_all_files(
         *("--csv", csv, "--json", record_file),
     )
     assert result.exit_code == 0
-    assert ">" in result.stdout
-    assert "layer by layer" in result.stdout
     plan = Plan.load(plan_file)
+    assert f"arena {plan.memory.arena_bytes:,} bytes" in result.stdout
+    assert "22 mean" in result.stdout, "what falls back is named"
     assert plan.stages
     assert plan.memory.arena_bytes <= 48 * 1024
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -52,9 +52,91 @@ def test_plan_marks_the_chosen_one_and_writes_all_files(
     assert offsets == plan.memory.offsets_bytes
     record = json.loads(record_file.read_text())
     assert record["planned"]["arena_bytes"] == plan.memory.arena_bytes
-    arenas = [alternative["arena_bytes"] for alternative in record["alternatives"]]
-    assert plan.memory.arena_bytes in arenas
-    assert arenas == sorted(arenas, reverse=True)
+    assert record["peaks"]["resident"]["arena_bytes"] == plan.memory.arena_bytes
+    assert record["peaks"]["rows"]["arena_bytes"] <= 48 * 1024
+    assert record["stages"][0]["mac_overhead"] >= 1
+    assert record["worst_moment"]["live_bytes"] <= plan.memory.arena_bytes
+    assert record["in_no_stage"] == {"needs its input whole": ["mean", "logits", "probabilities"]}
+    assert record["cut_short"] is None
+    assert "frontier" not in record
+
+
+def test_the_frontier_as_table_json_and_picture(
+    tvm_patch: Run, digits: Path, tmp_path: Path
+) -> None:
+    picture, record_file = tmp_path / "frontier.png", tmp_path / "out.json"
+    result = tvm_patch(
+        *("plan", digits, "--frontier", "--buffering", "patch", "--max-overhead", "1.2"),
+        *("--frontier-plot", picture, "--json", record_file),
+    )
+    assert result.exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    record = json.loads(record_file.read_text())
+    points = [(p["mac_overhead"], p["arena_bytes"]) for p in record["frontier"]["resident"]]
+    assert len(points) > 3
+    assert points == sorted(points)
+    arenas = [arena for _, arena in points]
+    assert arenas == sorted(set(arenas), reverse=True)
+    assert points[-1][0] <= 1.2
+    assert arenas[-1] == record["planned"]["arena_bytes"], "the chosen one is the smallest"
+    for arena in arenas:
+        assert f"{arena:,}" in result.stdout
+
+
+@pytest.mark.parametrize("verb", ["plan", "build", "deploy"])
+def test_options_of_the_plan_work_alike(
+    tvm_patch: Run, digits: Path, tmp_path: Path, verb: str
+) -> None:
+    options = ("--ram", "32K", "--max-overhead", "1.0", "--input", "rows", "--io", "model")
+    file, folder = tmp_path / "plan.json", tmp_path / "out"
+    written = {
+        "plan": ("-o", file),
+        "build": ("--c-only", "-o", folder),
+        "deploy": ("--board", "host", "-o", folder),
+    }
+    result = tvm_patch(verb, digits, *options, *written[verb])
+    assert result.exit_code == 0, result.output
+    if verb != "plan":
+        manifest = json.loads((folder / "model/model.json").read_text())
+        file.write_text(json.dumps(manifest["plan"]))
+    plan = Plan.load(file)
+    assert plan.input_mode is InputMode.ROWS
+    assert plan.mac_overhead == 1.0
+    assert plan.memory.arena_bytes + STACK_RESERVE_BYTES <= 32 * 1024
+
+
+def test_planning_under_a_time_limit_says_so(tvm_patch: Run, digits: Path, tmp_path: Path) -> None:
+    plan_file, record_file = tmp_path / "plan.json", tmp_path / "out.json"
+    result = tvm_patch(
+        *("plan", digits, "--time-limit", "1e-6", "-o", plan_file, "--json", record_file)
+    )
+    assert result.exit_code == 0, result.output
+    assert "cut short by the time limit of 1e-06 s" in result.stderr
+    assert json.loads(record_file.read_text())["cut_short"] == "the time limit of 1e-06 s"
+    assert (
+        tvm_patch("build", digits, "--c-only", "--plan", plan_file, "-o", tmp_path).exit_code == 0
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("boards",),
+        ("inspect", DIGITS),
+        ("plan", DIGITS, "--buffering", "rows", "--frontier", "--tensors"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_tables_fit_a_narrow_terminal(
+    tvm_patch: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = tvm_patch(*arguments).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.split("│")[1:-1] for line in lines if line.startswith("│")]
+    assert rows
+    # A cell that goes on in the next line leaves its neighbours empty there.
+    assert all(sum(bool(cell.strip()) for cell in row) > 1 for row in rows)
 
 
 def test_plan_by_split_and_grid(tvm_patch: Run, digits: Path, tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from tests.support import DIGITS
 from tvm_patch.board import list_boards, load_board
@@ -13,11 +12,11 @@ from tvm_patch.measurement import Measurement
 from tvm_patch.micro import OperatorTime
 from tvm_patch.pipeline import make_plan, prepare
 from tvm_patch.plan import Requirements
-from tvm_patch.report import Row, boards_table, comparison_table, plans_table
+from tvm_patch.report import Row, boards_table, comparison_table
 from tvm_patch.report.export import measured_record, profile_records, unit_of
 
 
-def text_of(table: Table) -> str:
+def text_of(table: RenderableType) -> str:
     target = io.StringIO()
     Console(file=target, width=240).print(table)
     return target.getvalue()
@@ -56,15 +55,6 @@ def test_comparison_keeps_planned_and_measured_apart() -> None:
     assert cells["arena, measured, B"] == ["-", "1,000"]
     assert cells["instructions"] == ["-", "123,456"]
     assert max(map(len, lines)) <= 80
-
-
-def test_the_chosen_plan_is_marked() -> None:
-    prepared = prepare(DIGITS)
-    layers = make_plan(prepared, layers=True)
-    patched = make_plan(prepared, Requirements(ram_bytes=48 * 1024))
-    marked = text_of(plans_table([layers, patched], patched)).splitlines()
-    (chosen,) = [line for line in marked if "> " in line]
-    assert f"{patched.memory.arena_bytes:,}" in chosen
 
 
 def test_records_of_what_the_firmware_lists() -> None:
