@@ -18,7 +18,7 @@ class Moment:
     group : str
         The stage that runs, or the operator on its own.
     operator : str
-        The operator that runs.
+        The operator that runs; of some that go through a row together, the last.
     live_bytes : int
         What must be in memory then.
     holders : tuple of (str, int)
@@ -56,8 +56,8 @@ def _running(execution: Execution, tick: int) -> tuple[Group, str]:
     for group in execution.groups:
         first, last = execution.ticks[group.name]
         if first <= tick <= last:
-            place = group.order[(tick - first) % len(group.order)]
-            return group, group.operators[place].operator.name
+            unit = group.units[group.order[(tick - first) % len(group.order)]]
+            return group, group.operators[unit[-1]].operator.name
     # Outputs are live once more behind everything.
     group = execution.groups[-1]
     return group, group.operators[-1].operator.name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tvm_patch.memory import Buffer
@@ -15,14 +17,28 @@ _COLOURS: Mapping[str, str] = {
     "activation": "#80b1d3",
     "patch buffer": "#fdb462",
     "line buffer": "#fccde5",
+    "working tile": "#fb8072",
     "row window": "#bebada",
     "output": "#b3de69",
 }
+KINDS = tuple(_COLOURS)
+"""What a storage can be."""
+
+_KIND_OF_MODE: Mapping[BufferMode, str] = {
+    BufferMode.PATCH: "patch buffer",
+    BufferMode.ROWS: "line buffer",
+    BufferMode.ROWS_COLS: "working tile",
+    BufferMode.COLS: "working tile",
+}
+_LINE_COLOUR = "#b30000"
+_LIVE_COLOUR = "#9db8cc"
 _STAGE_COLOUR = "#fff3d6"
 _STAGE_TEXT_COLOUR = "#8a5a00"
 _DPI = 130
 _LABEL_POINTS = 6.5
 _STAGE_POINTS = 8
+# Of the picture's height; the rest shows how many bytes are live.
+_MAP_SHARE = 0.82
 
 
 def memory_map_png(
@@ -55,10 +71,13 @@ def memory_map_png(
     """
     execution = execution_of(graph, plan)
     steps = len(graph.operators)
-    figure = new_figure(max(9.0, 3.0 + 0.2 * steps), 6.5, _DPI)
-    axes = figure.add_subplot()
+    figure = new_figure(max(9.0, 3.0 + 0.2 * steps), 7.5, _DPI)
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(_MAP_SHARE, 1 - _MAP_SHARE))
     top_bytes = max(plan.memory.arena_bytes, limit_bytes or 0, scale_bytes or 0)
     _set_axes(axes, graph, plan, top_bytes)
+    axes.tick_params(labelbottom=False)
+    axes.set_xlabel("")
+    _draw_live(below, graph, execution, top_bytes)
     draw_arena(axes, graph, plan)
     _draw_lines(axes, plan, limit_bytes)
     _place_legend(axes, legend_handles(graph, [execution]))
@@ -102,7 +121,13 @@ def kind_of(graph: Graph, execution: Execution, storage: Buffer) -> str:
     """What a storage holds: a key of the legend."""
     holders = [name for name, held_by in execution.storage_of.items() if held_by == storage.name]
     if not holders:
-        return "row window"
+        stores = {
+            layout.store.buffer
+            for group in execution.groups
+            for layout in group.operators
+            if layout.store is not None
+        }
+        return "line buffer" if storage.name in stores else "row window"
     if any(name in graph.inputs for name in holders):
         return "input"
     if any(name in graph.outputs for name in holders):
@@ -110,8 +135,7 @@ def kind_of(graph: Graph, execution: Execution, storage: Buffer) -> str:
     for group in execution.groups:
         for name in holders:
             if group.stage is not None and name in group.blocks and group.blocks[name].region:
-                keeps_rows = group.stage.mode_of(name) is BufferMode.ROWS
-                return "line buffer" if keeps_rows else "patch buffer"
+                return _KIND_OF_MODE[group.stage.mode_of(name)]
     return "activation"
 
 
@@ -122,17 +146,7 @@ def _set_axes(axes: Any, graph: Graph, plan: Plan, top_bytes: int) -> None:
     axes.set_ylim(0, top_bytes * (1.1 if plan.stages else 1.06))
     axes.set_ylabel("offset in the arena, bytes")
     axes.yaxis.set_major_formatter(lambda value, _position: f"{value:,.0f}")
-    axes.set_xlabel("operator, in execution order")
-    axes.set_xticks([i for i, op in enumerate(graph.operators) if op.access is not Access.VIEW])
-    axes.set_xticklabels(
-        [
-            f"{i} {short_kind(op.kind)}"
-            for i, op in enumerate(graph.operators)
-            if op.access is not Access.VIEW
-        ],
-        rotation=90,
-        fontsize=6.5,
-    )
+    _name_operators(axes, graph)
     axes.set_title(
         f"{graph.name}: arena {plan.memory.arena_bytes:,} bytes, F {plan.mac_overhead:.3f}"
         f" ({plan.manner})",
@@ -144,6 +158,52 @@ def _set_axes(axes: Any, graph: Graph, plan: Plan, top_bytes: int) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     axes.grid(axis="y", linewidth=0.4, color="#dddddd")
+
+
+def _name_operators(axes: Any, graph: Graph) -> None:
+    shown = [i for i, op in enumerate(graph.operators) if op.access is not Access.VIEW]
+    names = [f"{i} {short_kind(graph.operators[i].kind)}" for i in shown]
+    axes.set_xticks(shown, names, rotation=90, fontsize=6.5)
+    axes.set_xlabel("operator, in execution order")
+
+
+def _draw_live(axes: Any, graph: Graph, execution: Execution, top_bytes: int) -> None:
+    """How many bytes are live at each time, without the room between them."""
+    clock = Clock(graph, execution)
+    ticks, live_bytes = live_steps(execution)
+    places = [clock(tick) for tick in ticks]
+    axes.fill_between(places, [*live_bytes, 0], step="post", color=_LIVE_COLOUR, linewidth=0)
+    highest = max(live_bytes, default=0)
+    if highest:
+        axes.axhline(highest, color=_LINE_COLOUR, linewidth=0.8, linestyle=":")
+        axes.text(
+            *(len(graph.operators) + 0.5, highest, f"most {highest:,} "),
+            color=_LINE_COLOUR,
+            fontsize=7,
+            ha="right",
+            va="bottom",
+        )
+    axes.set_ylim(0, top_bytes * 1.1)
+    axes.set_ylabel("live bytes", fontsize=8)
+    axes.yaxis.set_major_formatter(lambda value, _position: f"{value:,.0f}")
+    axes.tick_params(axis="y", labelsize=7)
+    axes.spines[["top", "right"]].set_visible(False)
+    _name_operators(axes, graph)
+
+
+def live_steps(execution: Execution) -> tuple[list[int], list[int]]:
+    """Ticks at which the number of live bytes changes, and the bytes from each to the next.
+
+    One tick more than numbers: the end.
+    """
+    change: dict[int, int] = {}
+    for storage in execution.storages:
+        for piece in storage.live_pieces:
+            change[piece.first_use] = change.get(piece.first_use, 0) + piece.size_bytes
+            after = piece.last_use + 1
+            change[after] = change.get(after, 0) - piece.size_bytes
+    ticks = sorted(change)
+    return ticks, list(itertools.accumulate(change[tick] for tick in ticks[:-1]))
 
 
 def _draw_stages(axes: Any, graph: Graph, plan: Plan, labels: bool) -> None:
@@ -158,7 +218,7 @@ def _draw_stages(axes: Any, graph: Graph, plan: Plan, labels: bool) -> None:
             axes.axvline(first - 0.5, color=_STAGE_TEXT_COLOUR, linewidth=0.4, zorder=0)
         if not labels:
             continue
-        room = (last - first + 1) * _points_per_operator(axes, graph)
+        room = (last - first + 1) * _Paper.of(axes, graph).operator_points
         axes.text(
             first - 0.4,
             top * 0.99,
@@ -176,12 +236,25 @@ def _stage_label(index: int, stage: StagePlan, room: int) -> str:
     return next((text for text in wanted if len(text) <= room), "")
 
 
-def _points_per_operator(axes: Any, graph: Graph) -> float:
-    """Width of one operator on paper."""
-    return float(axes.figure.get_figwidth() * 72 * 0.88 / (len(graph.operators) + 1))
+@dataclass(frozen=True)
+class _Paper:
+    """Sizes on paper, in points: of an operator along x and of a byte along y."""
+
+    operator_points: float
+    byte_points: float
+
+    @staticmethod
+    def of(axes: Any, graph: Graph) -> _Paper:
+        """Before anything is laid out, so roughly."""
+        width, height = axes.figure.get_size_inches() * 72
+        share = _MAP_SHARE if len(axes.figure.axes) > 1 else 1.0
+        return _Paper(
+            operator_points=float(width) * 0.88 / (len(graph.operators) + 1),
+            byte_points=float(height) * share * 0.72 / axes.get_ylim()[1],
+        )
 
 
-class _Clock:
+class Clock:
     """Where on the picture's x axis, which counts operators, a tick of the execution begins."""
 
     def __init__(self, graph: Graph, execution: Execution) -> None:
@@ -201,7 +274,7 @@ class _Clock:
         return self._end + 1.0
 
 
-def _outlines(storage: Buffer, clock: _Clock) -> list[list[tuple[float, float]]]:
+def outlines(storage: Buffer, clock: Clock) -> list[list[tuple[float, float]]]:
     """Corners of the shapes that a storage's live bytes have over time."""
     outlines: list[list[tuple[float, float]]] = []
     lower: list[tuple[float, float]] = []
@@ -223,54 +296,69 @@ def _draw_buffers(axes: Any, graph: Graph, plan: Plan, labels: bool) -> None:
 
     execution = execution_of(graph, plan)
     names = short_names(graph, execution)
-    clock = _Clock(graph, execution)
+    clock = Clock(graph, execution)
     for storage in execution.storages:
         offset = plan.memory.offsets_bytes[storage.name]
         colour = _COLOURS[kind_of(graph, execution, storage)]
-        outlines = _outlines(storage, clock)
-        for outline in outlines:
+        shapes = outlines(storage, clock)
+        for shape in shapes:
             axes.add_patch(
                 Polygon(
-                    [(x, offset + y) for x, y in outline],
+                    [(x, offset + y) for x, y in shape],
                     facecolor=colour,
                     edgecolor="#333333",
-                    linewidth=0.5 if len(outlines) == 1 else 0.2,
+                    linewidth=0.5 if len(shapes) == 1 else 0.2,
                 )
             )
         if labels:
-            _label(axes, graph, storage, offset, names[storage.name], clock)
+            _label(axes, _Paper.of(axes, graph), storage, offset, names[storage.name], clock)
 
 
-def _label(axes: Any, graph: Graph, storage: Buffer, offset: int, name: str, clock: _Clock) -> None:
-    """Write name and size where the storage is whole, as much of it as there is room for."""
-    whole = max(storage.live_pieces, key=lambda p: p.size_bytes * (p.last_use - p.first_use + 1))
-    left, right = clock(whole.first_use), clock(whole.last_use + 1)
-    per_byte = axes.figure.get_figheight() * 72 * 0.72 / axes.get_ylim()[1]
-    width_points = (right - left) * _points_per_operator(axes, graph)
-    height_points = whole.size_bytes * per_byte
-    upright = width_points < height_points and width_points < 60
-    along, across = (height_points, width_points) if upright else (width_points, height_points)
-    if across < _LABEL_POINTS * 1.15:
-        return
-    text = _fitting_text(name, storage.size_bytes, int(along / (_LABEL_POINTS * 0.58)))
-    if text:
-        axes.text(
-            (left + right) / 2,
-            offset + (whole.begin_bytes + whole.end_bytes) / 2,
-            text,
-            rotation=90 if upright else 0,
-            fontsize=_LABEL_POINTS,
-            ha="center",
-            va="center",
-            clip_on=True,
-        )
+def _label(axes: Any, paper: _Paper, storage: Buffer, offset: int, name: str, clock: Clock) -> None:
+    """Write name and size, or the size alone, where there is most room for it, if anywhere."""
+    size = f"{storage.size_bytes:,}"
+    across = _LABEL_POINTS * 1.3
+    for text in (f"{name}: {size}", size):
+        along = (len(text) + 1) * _LABEL_POINTS * 0.58
+        for rotation, width, height in ((0, along, across), (90, across, along)):
+            place = roomiest_place(
+                storage, clock, width / paper.operator_points, height / paper.byte_points
+            )
+            if place is not None:
+                axes.text(
+                    *(place[0], offset + place[1], text),
+                    rotation=rotation,
+                    fontsize=_LABEL_POINTS,
+                    ha="center",
+                    va="center",
+                    clip_on=True,
+                )
+                return
 
 
-def _fitting_text(name: str, size_bytes: int, room: int) -> str:
-    """Name and size, the size alone, or nothing, in at most ``room`` characters."""
-    size = f"{size_bytes:,}"
-    wanted = (f"{name}: {size}", size)
-    return next((text for text in wanted if len(text) <= room), "")
+def roomiest_place(
+    storage: Buffer, clock: Clock, width: float, height: float
+) -> tuple[float, float] | None:
+    """Middle of a box of a size that lies within a storage's shape; None if there is none.
+
+    Of all such places the one with most room above and below.
+    """
+    pieces = storage.live_pieces
+    best: tuple[float, float, float] | None = None
+    for first, piece in enumerate(pieces):
+        left, bottom, top = clock(piece.first_use), piece.begin_bytes, piece.end_bytes
+        previous = piece.first_use - 1
+        for other in pieces[first:]:
+            bottom, top = max(bottom, other.begin_bytes), min(top, other.end_bytes)
+            if other.first_use != previous + 1 or top - bottom < height:
+                break
+            previous = other.last_use
+            right = clock(other.last_use + 1)
+            if right - left >= width:
+                if best is None or top - bottom > best[0]:
+                    best = (top - bottom, (left + right) / 2, (bottom + top) / 2)
+                break
+    return None if best is None else best[1:]
 
 
 def short_names(graph: Graph, execution: Execution) -> dict[str, str]:
@@ -288,11 +376,13 @@ def short_names(graph: Graph, execution: Execution) -> dict[str, str]:
         for layout in group.operators:
             index = graph.operator_index.get(layout.operator.name, 0)
             names |= {w.buffer: f"{index} window" for w in layout.windows if w is not None}
+            if layout.store is not None:
+                names[layout.store.buffer] = f"{index} rows"
     return names
 
 
 def _draw_lines(axes: Any, plan: Plan, limit_bytes: int | None) -> None:
-    lines: list[tuple[int, str, str]] = [(plan.memory.arena_bytes, "arena", "#b30000")]
+    lines: list[tuple[int, str, str]] = [(plan.memory.arena_bytes, "arena", _LINE_COLOUR)]
     if limit_bytes is not None:
         lines.append((limit_bytes, "RAM limit", "#555555"))
     right = axes.get_xlim()[1]

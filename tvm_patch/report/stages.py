@@ -24,7 +24,10 @@ class HeldTensor:
     mode : str
         Its buffer mode.
     rows, columns : int
-        Held at a time, padding included.
+        Held at a time, padding included; of a tensor that is made a few columns at a time, those
+        of its working tile.
+    stored_rows, stored_columns : int
+        Rows kept beside the working tile for the next ones, and their width; 0 if there are none.
     channels : int
         Bytes of a pixel.
     held_bytes, whole_bytes : int
@@ -38,6 +41,8 @@ class HeldTensor:
     mode: str
     rows: int
     columns: int
+    stored_rows: int
+    stored_columns: int
     channels: int
     held_bytes: int
     whole_bytes: int
@@ -182,6 +187,8 @@ def _stage(graph: Graph, execution: Execution, group: Group, index: int) -> Stag
     windows = {w.buffer: w.size_bytes for each in group.operators for w in each.windows if w}
     sizes = {storage.name: storage.size_bytes for storage in execution.storages}
     storages = {execution.storage_of[tensor.tensor] for tensor in held}
+    stores = sum(each.store.size_bytes for each in group.operators if each.store)
+    output = group.blocks[group.output].tensor
     own_macs = sum(operator.macs for operator in members)
     return StageSummary(
         index=index,
@@ -190,13 +197,14 @@ def _stage(graph: Graph, execution: Execution, group: Group, index: int) -> Stag
         first_index=graph.operator_index[members[0].name],
         last_index=graph.operator_index[members[-1].name],
         tile_h=group.tiling.tile_h,
-        tile_w=group.tiling.tile_w,
+        # A column run has tiles of its own inside those of its stage.
+        tile_w=min(group.stage.tile_w, output.width),
         turns=len(group.tiling.steps),
         lag_rows=-group.tiling.steps.start * group.tiling.tile_h,
         modes=dict(Counter(tensor.mode for tensor in held)),
         tensors=held,
         window_bytes=sum(windows.values()),
-        buffer_bytes=sum(sizes[name] for name in storages) + sum(windows.values()),
+        buffer_bytes=sum(sizes[name] for name in storages) + stores + sum(windows.values()),
         macs=group.macs,
         mac_overhead=group.macs / own_macs if own_macs else 1.0,
     )
@@ -209,13 +217,16 @@ def _held(group: Group, layout: OperatorLayout) -> HeldTensor:
     computed = layout.holding.computed.rows
     mode = group.stage.mode_of(block.tensor.name)
     keeps = mode is not BufferMode.PATCH
+    store = layout.store
     return HeldTensor(
         tensor=block.tensor.name,
         mode=mode.value,
         rows=block.region.rows.extent,
         columns=block.region.cols.extent,
+        stored_rows=store.rows if store else 0,
+        stored_columns=store.width if store else 0,
         channels=block.tensor.pixel_bytes,
-        held_bytes=block.size_bytes,
+        held_bytes=block.size_bytes + (store.size_bytes if store else 0),
         whole_bytes=block.tensor.size_bytes,
         lag_rows=computed.extent - computed.offset - computed.scale if keeps else 0,
     )
@@ -277,7 +288,7 @@ def held_tensors_table(graph: Graph, parts: Sequence[Part]) -> Cells:
                     "input" if producer is None else str(producer),
                     tensor.tensor,
                     tensor.mode,
-                    f"{tensor.rows}x{tensor.columns}x{tensor.channels}",
+                    _held_text(tensor),
                     str(tensor.lag_rows),
                     f"{tensor.held_bytes:,}",
                     f"{tensor.whole_bytes:,}",
@@ -296,6 +307,14 @@ def held_tensors_table(graph: Graph, parts: Sequence[Part]) -> Cells:
         ),
         tuple(rows),
     )
+
+
+def _held_text(tensor: HeldTensor) -> str:
+    """``3x34x16``; of a working tile with rows kept beside it ``2x34x16+1x6x16``."""
+    tile = f"{tensor.rows}x{tensor.columns}x{tensor.channels}"
+    if not tensor.stored_rows:
+        return tile
+    return f"{tensor.stored_rows}x{tensor.stored_columns}x{tensor.channels}+{tile}"
 
 
 def short_kind(kind: str) -> str:

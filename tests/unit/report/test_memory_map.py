@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.support import DIGITS
+from tests.support import DIGITS, plans
 from tvm_patch.errors import PlanError
 from tvm_patch.pipeline import make_plan, prepare
-from tvm_patch.plan import Graph, Plan, Requirements, execution_of
-from tvm_patch.report.memory_map import kind_of, memory_map_png, short_names
+from tvm_patch.plan import Graph, Plan, Requirements, execution_of, worst_moment
+from tvm_patch.report.memory_map import (
+    KINDS,
+    Clock,
+    kind_of,
+    live_steps,
+    memory_map_png,
+    outlines,
+    roomiest_place,
+    short_names,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +65,59 @@ def test_line_buffers_have_a_kind_of_their_own(graph: Graph) -> None:
     assert "line buffer" in kinds
     assert "patch buffer" not in kinds
     assert memory_map_png(graph, plan).startswith(b"\x89PNG")
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_shapes_cover_what_is_live_and_nothing_else(graph: Graph, data: st.DataObject) -> None:
+    plan = data.draw(plans(graph))
+    execution = execution_of(graph, plan)
+    clock = Clock(graph, execution)
+    for storage in execution.storages:
+        shapes = outlines(storage, clock)
+        live = sum(
+            (clock(piece.last_use + 1) - clock(piece.first_use)) * piece.size_bytes
+            for piece in storage.live_pieces
+        )
+        assert sum(map(area, shapes)) == pytest.approx(live)
+        highest = max(y for shape in shapes for _, y in shape)
+        assert highest == max(piece.end_bytes for piece in storage.live_pieces)
+        assert kind_of(graph, execution, storage) in KINDS
+
+
+def area(corners: list[tuple[float, float]]) -> float:
+    """Of a polygon, by the shoelace formula."""
+    following = [*corners[1:], corners[0]]
+    return abs(sum(x * v - u * y for (x, y), (u, v) in zip(corners, following, strict=True))) / 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_labels_lie_within_their_shapes(graph: Graph, data: st.DataObject) -> None:
+    plan = data.draw(plans(graph))
+    execution = execution_of(graph, plan)
+    clock = Clock(graph, execution)
+    storage = data.draw(st.sampled_from(execution.storages))
+    width = data.draw(st.floats(0.01, 5))
+    height = data.draw(st.floats(1, storage.size_bytes))
+    place = roomiest_place(storage, clock, width, height)
+    if place is None:
+        whole = storage.live_pieces[0]
+        if len(storage.live_pieces) == 1:
+            assert clock(whole.last_use + 1) - clock(whole.first_use) < width
+        return
+    left, right = place[0] - width / 2, place[0] + width / 2
+    for piece in storage.live_pieces:
+        if clock(piece.first_use) < right and clock(piece.last_use + 1) > left:
+            assert piece.begin_bytes <= place[1] - height / 2 + 1e-6
+            assert place[1] + height / 2 <= piece.end_bytes + 1e-6
+
+
+def test_live_bytes_are_those_of_the_worst_moment(graph: Graph, patched: Plan) -> None:
+    execution = execution_of(graph, patched)
+    ticks, live_bytes = live_steps(execution)
+    moment = worst_moment(execution)
+    assert moment is not None
+    assert max(live_bytes) == sum(size for _, size in moment.holders)
+    assert len(ticks) == len(live_bytes) + 1
+    assert min(live_bytes) > 0

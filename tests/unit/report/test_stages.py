@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.support import DIGITS
+from tests.support import DIGITS, plans
 from tvm_patch.pipeline import make_plan, prepare
 from tvm_patch.plan import Access, Graph, InputMode, Plan, Requirements, execution_of
 from tvm_patch.report.cells import markdown
@@ -35,9 +37,13 @@ def plan(request: pytest.FixtureRequest) -> Plan:
     return make_plan(prepare(DIGITS), PLANS[request.param])
 
 
-def test_the_parts_are_the_whole_network(graph: Graph, plan: Plan) -> None:
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_the_parts_are_the_whole_network_and_add_up(graph: Graph, data: st.DataObject) -> None:
+    plan = data.draw(plans(graph))
     names: list[str] = []
-    for part in summarise_stages(graph, plan):
+    parts = summarise_stages(graph, plan)
+    for part in parts:
         if isinstance(part, OnTheirOwn):
             names += part.operators
             continue
@@ -47,22 +53,31 @@ def test_the_parts_are_the_whole_network(graph: Graph, plan: Plan) -> None:
         assert graph.operators[part.first_index].name == part.first
         assert graph.operators[part.last_index].name == part.last
     assert names == [op.name for op in graph.operators if op.access is not Access.VIEW]
-
-
-def test_macs_and_buffers_add_up(graph: Graph, plan: Plan) -> None:
-    execution = execution_of(graph, plan)
-    stages = [p for p in summarise_stages(graph, plan) if isinstance(p, StageSummary)]
-    own = sum(
-        op.macs for op in graph.operators if all(op.name not in s.operators for s in plan.stages)
-    )
+    stages = [part for part in parts if isinstance(part, StageSummary)]
+    staged = {name for stage in plan.stages for name in stage.operators}
+    own = sum(op.macs for op in graph.operators if op.name not in staged)
     assert own + sum(stage.macs for stage in stages) == plan.macs
-    weighted = sum(stage.macs / stage.mac_overhead for stage in stages)
-    assert round(own + weighted) == graph.macs
-    whole = {t.name for t in graph.tensors if t.size_bytes} - {
-        tensor.tensor for stage in stages for tensor in stage.tensors
+    assert round(own + sum(stage.macs / stage.mac_overhead for stage in stages)) == graph.macs
+    assert sum(stage.buffer_bytes for stage in stages) == buffers_of_stages(graph, plan)
+    for stage in stages:
+        assert sum(stage.modes.values()) == len(stage.tensors)
+        for tensor in stage.tensors:
+            pixels = tensor.rows * tensor.columns + tensor.stored_rows * tensor.stored_columns
+            assert tensor.held_bytes == max(1, pixels * tensor.channels)
+            assert tensor.whole_bytes == graph.tensor[tensor.tensor].size_bytes
+
+
+def buffers_of_stages(graph: Graph, plan: Plan) -> int:
+    """Bytes of all storages but those of whole tensors and of operators on their own."""
+    execution = execution_of(graph, plan)
+    inside = {
+        layout.operator.output
+        for group in execution.groups
+        for layout in group.operators
+        if group.blocks[layout.operator.output].region is not None
     }
-    inside = {name for name in plan.memory.offsets_bytes if name not in whole}
-    windows_of_layers = {
+    whole = {execution.storage_of[t.name] for t in graph.tensors if t.name not in inside}
+    alone = {
         window.buffer
         for group in execution.groups
         if group.stage is None
@@ -70,15 +85,7 @@ def test_macs_and_buffers_add_up(graph: Graph, plan: Plan) -> None:
         for window in layout.windows
         if window is not None
     }
-    sizes = {storage.name: storage.size_bytes for storage in execution.storages}
-    assert sum(stage.buffer_bytes for stage in stages) == sum(
-        sizes[name] for name in inside - windows_of_layers
-    )
-    for stage in stages:
-        for tensor in stage.tensors:
-            assert tensor.held_bytes == tensor.rows * tensor.columns * tensor.channels
-            assert tensor.whole_bytes == graph.tensor[tensor.tensor].size_bytes
-        assert sum(stage.modes.values()) == len(stage.tensors)
+    return sum(s.size_bytes for s in execution.storages if s.name not in whole | alone)
 
 
 def test_the_lag_is_what_the_windows_behind_have_to_wait_for(graph: Graph) -> None:
