@@ -119,7 +119,7 @@ def measure(prepared: Prepared, board: str, plan: str, folder: Path) -> Profile:
     """A network's profile on a board."""
     requirements = PLANS[plan]
     chosen = make_plan(prepared, requirements, layers=requirements is None)
-    generated = generate(prepared, chosen, folder / "model")
+    generated = generate(prepared, chosen, folder / "model", load_board(board))
     rng = np.random.default_rng(0)
     graph = prepared.network.graph
     inputs = []

@@ -8,7 +8,7 @@ another operator begins.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tvm_patch.board import Board
+from tvm_patch.cycles import CortexM4, Cost, Estimated, run_counted
 from tvm_patch.errors import DeviceError, ModelFileError
 from tvm_patch.lower.marks import Mark, Part
-from tvm_patch.micro import Firmware, Progress, SpanTime, build_firmware, flash, open_session
+from tvm_patch.micro import (
+    Firmware,
+    Progress,
+    Session,
+    SpanTime,
+    build_firmware,
+    flash,
+    open_session,
+)
 from tvm_patch.micro.project import read_model_folder
 from tvm_patch.micro.protocol import ClockKind
 
@@ -50,6 +59,8 @@ class OperatorProfile:
         borders, the loop over rows.
     kernels : tuple of str
         C functions of its kernels; none where it only moves data.
+    kernel_cycles, data_cycles : int or None
+        The same in cycles, estimated; None where there is no estimate.
     """
 
     name: str
@@ -60,6 +71,15 @@ class OperatorProfile:
     kernel_units: int
     data_units: int
     kernels: tuple[str, ...] = ()
+    kernel_cycles: int | None = None
+    data_cycles: int | None = None
+
+    @property
+    def cycles(self) -> int | None:
+        """All cycles that the operator takes, estimated."""
+        if self.kernel_cycles is None or self.data_cycles is None:
+            return None
+        return self.kernel_cycles + self.data_cycles
 
     @property
     def units(self) -> int:
@@ -88,6 +108,14 @@ class Profile:
         What one reading of the stopwatch costs, measured on the device, and taken off already.
     marks : int
         How many there were.
+    loops_cycles : int or None
+        The loops in cycles, estimated; None where there is no estimate.
+    core : str
+        The core whose cycles are estimated; empty where there is no estimate.
+    flash_wait_states : int
+        Of the flash that the estimate is for.
+    no_estimate : str
+        Why there is none; empty where there is.
     """
 
     unit: str
@@ -95,11 +123,22 @@ class Profile:
     loops_units: int
     mark_units: float
     marks: int
+    loops_cycles: int | None = None
+    core: str = ""
+    flash_wait_states: int = 0
+    no_estimate: str = ""
 
     @property
     def units(self) -> int:
         """The whole inference: all operators, and the loops around them."""
         return sum(operator.units for operator in self.operators) + self.loops_units
+
+    @property
+    def cycles(self) -> int | None:
+        """The whole inference in cycles, estimated; None where there is no estimate."""
+        if self.loops_cycles is None:
+            return None
+        return sum(operator.cycles or 0 for operator in self.operators) + self.loops_cycles
 
     @property
     def macs(self) -> int:
@@ -119,6 +158,7 @@ def profile_model(
     *,
     port: str | None = None,
     timeout_s: float = 60.0,
+    timing: CortexM4 | None = None,
     on_step: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Profile:
@@ -138,6 +178,8 @@ def profile_model(
         Serial port of a real board.
     timeout_s : float
         How long the inference may take without a word from the device.
+    timing : CortexM4 or None
+        The core and its flash, where cycles are estimated.
     on_step, progress : callable or None
         Told what begins, and how far it is.
 
@@ -153,27 +195,47 @@ def profile_model(
     firmware = build_firmware(model_dir, board, build_dir, profile=True)
     say("profile")
     return run_profile(
-        model_dir, firmware, inputs, port=port, timeout_s=timeout_s, progress=progress
+        *(model_dir, firmware, build_dir, inputs),
+        port=port,
+        timeout_s=timeout_s,
+        timing=timing,
+        progress=progress,
     )
 
 
 def run_profile(
     model_dir: Path,
     firmware: Firmware,
+    work_dir: Path,
     inputs: Sequence[npt.NDArray[np.generic]],
     *,
     port: str | None = None,
     timeout_s: float = 60.0,
+    timing: CortexM4 | None = None,
     progress: Progress | None = None,
 ) -> Profile:
     """Run one inference on a profiling firmware, and take it apart; see :func:`profile_model`."""
-    _, manifest = read_model_folder(model_dir)
-    flash(firmware)
-    with open_session(firmware, port=port, timeout_s=timeout_s, progress=progress) as session:
+    model, manifest = read_model_folder(model_dir)
+    timing = timing or CortexM4()
+
+    def opened(options: Sequence[str]) -> Session:
+        return open_session(
+            firmware,
+            port=port,
+            timeout_s=timeout_s,
+            progress=progress,
+            emulator_options=options,
+        )
+
+    def work(session: Session) -> tuple[list[SpanTime], str, float]:
         session.infer(inputs)
-        spans = session.spans()
-        kind, mark_units = session.info().clock_kind, session.mark_units()
-    return _assign(manifest, spans, UNITS[kind], mark_units, model_dir)
+        unit = UNITS[session.info().clock_kind]
+        return session.spans(), unit, session.mark_units()
+
+    flash(firmware)
+    found, estimated = run_counted(firmware, model.c_name, work_dir, timing, work, opened)
+    profile = _assign(manifest, *found, estimated, model_dir)
+    return replace(profile, flash_wait_states=timing.flash_wait_states)
 
 
 def _assign(
@@ -181,6 +243,7 @@ def _assign(
     spans: Sequence[SpanTime],
     unit: str,
     mark_units: float,
+    estimated: Estimated,
     model_dir: Path,
 ) -> Profile:
     """Give every span to the operator that its mark names."""
@@ -206,6 +269,10 @@ def _assign(
             hint="build and flash the profiling firmware again",
         )
     time = dict(zip(marks, spans, strict=True))
+    cycles: dict[Mark, int | None] = dict.fromkeys(marks)
+    if estimated.estimates:
+        by_span = estimated.estimates[0].by_span
+        cycles = {mark: by_span.get(i, Cost()).cycles for i, mark in enumerate(marks)}
     stages = {mark.group for mark in marks if mark.part is Part.LOOPS}
     operators = tuple(
         OperatorProfile(
@@ -217,8 +284,19 @@ def _assign(
             kernel_units=time[Mark(Part.KERNEL, group, name)].units,
             data_units=time[Mark(Part.DATA, group, name)].units,
             kernels=kernels,
+            kernel_cycles=cycles[Mark(Part.KERNEL, group, name)],
+            data_cycles=cycles[Mark(Part.DATA, group, name)],
         )
         for name, kind, group, macs, kernels in layers
     )
-    loops = sum(span.units for mark, span in time.items() if mark.part in (Part.RUN, Part.LOOPS))
-    return Profile(unit, operators, loops, mark_units, sum(span.visits for span in spans))
+    around = [mark for mark in marks if mark.part in (Part.RUN, Part.LOOPS)]
+    return Profile(
+        unit=unit,
+        operators=operators,
+        loops_units=sum(time[mark].units for mark in around),
+        mark_units=mark_units,
+        marks=sum(span.visits for span in spans),
+        loops_cycles=sum(cycles[mark] or 0 for mark in around) if estimated.core else None,
+        core=estimated.core,
+        no_estimate=estimated.missing,
+    )

@@ -26,6 +26,7 @@ _PACKAGES = {
     "pyserial": "full",
     "cobs": "full",
     "pyelftools": "full",
+    "capstone": "full",
     "ortools": "exact",
     "onnx": "onnx",
     "onnxruntime": "onnx",

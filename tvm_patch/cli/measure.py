@@ -32,6 +32,12 @@ def measure(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Draw the profile into this PNG file.", dir_okay=False),
     ] = None,
+    flash_wait_states: Annotated[
+        int,
+        typer.Option(
+            help="Of the flash that the profile's estimate of cycles is for.", min=0, max=20
+        ),
+    ] = 0,
     port: Port = None,
     seed: Seed = 0,
     json_file: JsonFile = None,
@@ -42,6 +48,7 @@ def measure(
     Inputs are random: `validate` and `deploy` compare outputs with the reference.
     """
     from tvm_patch.cli.terminal import activity, output_columns, show
+    from tvm_patch.cycles import CortexM4
     from tvm_patch.measurement import check_planned_is_used
     from tvm_patch.measurement import measure as measure_device
     from tvm_patch.micro import open_session
@@ -79,6 +86,7 @@ def measure(
                 built.profile_dir,
                 inputs,
                 port=port,
+                timing=CortexM4(flash_wait_states=flash_wait_states),
                 on_step=shown.step,
                 progress=shown.report,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tvm_patch.board import Board
@@ -40,8 +41,17 @@ def emulator_command(board: Board, elf_path: Path) -> list[str]:
     ]
 
 
-def start_emulator(board: Board, elf_path: Path) -> ProcessTransport:
+def start_emulator(board: Board, elf_path: Path, options: Sequence[str] = ()) -> ProcessTransport:
     """Boot ``elf_path`` on the board's machine; closing the transport ends it.
+
+    Parameters
+    ----------
+    board : Board
+        An emulated one.
+    elf_path : Path
+        A firmware for it.
+    options : sequence of str
+        More options for QEMU.
 
     Raises
     ------
@@ -51,4 +61,4 @@ def start_emulator(board: Board, elf_path: Path) -> ProcessTransport:
         If QEMU is not installed.
     """
     name = f"{board.name} (emulated, {elf_path.name})"
-    return ProcessTransport(emulator_command(board, elf_path), name)
+    return ProcessTransport([*emulator_command(board, elf_path), *options], name)

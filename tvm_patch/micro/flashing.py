@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from tvm_patch.errors import BoardError
@@ -38,6 +39,7 @@ def open_session(
     port: str | None = None,
     timeout_s: float = 60.0,
     progress: Progress | None = None,
+    emulator_options: Sequence[str] = (),
 ) -> Session:
     """Start what runs ``firmware``, or open the port to it, and make sure that it answers.
 
@@ -52,6 +54,8 @@ def open_session(
         How long one inference may take without a word from the device.
     progress : Progress or None
         Told about transfers and runs.
+    emulator_options : sequence of str
+        More options for QEMU, where that is what runs the firmware.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def open_session(
         If nothing, or another firmware, answers.
     """
     return Session(
-        _open_transport(firmware, port),
+        _open_transport(firmware, port, emulator_options),
         timeout_s=timeout_s,
         progress=progress,
         fingerprint=firmware.fingerprint,
@@ -71,12 +75,14 @@ def open_session(
     )
 
 
-def _open_transport(firmware: Firmware, port: str | None) -> Transport:
+def _open_transport(
+    firmware: Firmware, port: str | None, emulator_options: Sequence[str]
+) -> Transport:
     board = firmware.board
     if port is not None:
         return SerialTransport(port)
     if board.port == "host":
         return ProcessTransport([str(firmware.elf_path.resolve())], f"host ({firmware.elf_path})")
     if board.machine is not None:
-        return start_emulator(board, firmware.elf_path)
+        return start_emulator(board, firmware.elf_path, emulator_options)
     raise BoardError(f"{board.name}: a real board needs a port", hint="name its serial port")

@@ -43,6 +43,8 @@ def operator_profile_table(
         Fewer columns, for terminals of 80.
     """
     columns = [column for column in _COLUMNS if not narrow or column.always]
+    if profile.core:
+        columns += _ESTIMATES
     unit = profile.unit
     table = figures_table(
         *(column.title or unit for column in columns),
@@ -57,7 +59,12 @@ def operator_profile_table(
         table.add_row(*(column.cell(profile, index, operator) for column in columns))
     table.add_section()
     share = f"{profile.share(profile.loops_units):.1%}"
-    loops = {"operator": "loops", "": figure(profile.loops_units), "share": share}
+    loops = {
+        "operator": "loops",
+        "": figure(profile.loops_units),
+        "share": share,
+        "est. cycles": figure(profile.loops_cycles),
+    }
     kernels = sum(operator.kernel_units for operator in profile.operators)
     total = {
         "operator": "total",
@@ -67,6 +74,8 @@ def operator_profile_table(
         "MACs": figure(profile.macs or None),
         "per MAC": _ratio(profile.units, profile.macs),
         "kernel/MAC": _ratio(kernels, profile.macs),
+        "est. cycles": figure(profile.cycles),
+        "est. cycles/MAC": _ratio(profile.cycles or 0, profile.macs),
     }
     table.add_row(*(loops.get(column.title, "") for column in columns))
     table.add_row(*(total.get(column.title, "") for column in columns), style="bold")
@@ -98,13 +107,25 @@ _COLUMNS = (
     _Column("kernel/MAC", lambda _, i, o: _ratio(o.kernel_units, o.macs)),
 )
 
+_ESTIMATES = (
+    _Column("est. cycles", lambda _, i, o: figure(o.cycles), always=True),
+    _Column("est. cycles/MAC", lambda _, i, o: _ratio(o.cycles or 0, o.macs), always=True),
+)
+
 
 def operator_profile_note(profile: Profile) -> str:
-    """What has been taken off the figures of a profile."""
-    return (
+    """What has been taken off the figures of a profile, and what its cycles are."""
+    note = (
         f"{profile.marks:,} readings of the stopwatch at {profile.mark_units:.1f} {profile.unit} "
         "each are taken off"
     )
+    if profile.core:
+        states = profile.flash_wait_states
+        return (
+            f"{note}\ncycles are estimated, not measured: timing of the {profile.core}, flash with "
+            f"{states} wait state{'' if states == 1 else 's'}"
+        )
+    return f"{note}\nno estimate of cycles: {profile.no_estimate}" if profile.no_estimate else note
 
 
 def profile_png(profile: Profile, *, title: str = "") -> bytes:
@@ -174,6 +195,13 @@ def operator_profile_record(profile: Profile) -> dict[str, Any]:
         "loops": profile.loops_units,
         "marks": profile.marks,
         "mark_cost": profile.mark_units,
+        "estimate": {
+            "core": profile.core or None,
+            "flash_wait_states": profile.flash_wait_states,
+            "cycles": profile.cycles,
+            "loops_cycles": profile.loops_cycles,
+            "missing": profile.no_estimate or None,
+        },
         "operators": [
             {
                 "name": operator.name,
@@ -186,6 +214,8 @@ def operator_profile_record(profile: Profile) -> dict[str, Any]:
                 "total": operator.units,
                 "per_mac": operator.units_per_mac,
                 "share": profile.share(operator.units),
+                "estimated_cycles": operator.cycles,
+                "estimated_kernel_cycles": operator.kernel_cycles,
             }
             for operator in profile.operators
         ],

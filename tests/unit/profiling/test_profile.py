@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import DIGITS, need_emulator
 from tvm_patch.board import load_board
+from tvm_patch.cycles import CortexM4
 from tvm_patch.errors import DeviceError, ModelFileError
 from tvm_patch.micro import build_firmware, open_session
 from tvm_patch.pipeline import generate, make_plan, prepare
@@ -60,7 +61,7 @@ def test_a_production_build_has_no_marks_and_says_so(tmp_path: Path) -> None:
 
 def test_on_the_host_time_is_booked_too(tmp_path: Path) -> None:
     firmware = build_firmware(MARKED, load_board("host"), tmp_path, profile=True, sanitize=True)
-    profile = run_profile(MARKED, firmware, turns(20))
+    profile = run_profile(MARKED, firmware, tmp_path, turns(20))
     assert profile.unit == "nanoseconds"
     assert [operator.calls for operator in profile.operators] == [20, 20, 1]
     # Marks run in no time beside the loops, of which there are 20 * 790 + 20,000 turns.
@@ -91,18 +92,16 @@ def test_another_model_s_spans_are_refused(tmp_path: Path) -> None:
     manifest["marks"].pop()
     (folder / "model.json").write_text(json.dumps(manifest))
     with pytest.raises(DeviceError, match="8 spans, the model 7 marks"):
-        run_profile(folder, firmware, turns(1))
+        run_profile(folder, firmware, tmp_path, turns(1))
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize("input_mode", [InputMode.RESIDENT, InputMode.ROWS])
-def test_the_operators_of_streamed_stages_add_up_to_the_inference(
-    input_mode: InputMode, tmp_path: Path
-) -> None:
+def test_the_operators_of_streamed_stages_add_up_to_the_inference(tmp_path: Path) -> None:
+    """With the input by rows: the stopwatch stands still while the host sends them."""
     need_emulator()
     prepared = prepare(DIGITS)
     wanted = Requirements(
-        objective="memory", max_overhead=1.0, buffering="rows", input_mode=input_mode
+        objective="memory", max_overhead=1.0, buffering="rows", input_mode=InputMode.ROWS
     )
     generated = generate(prepared, make_plan(prepared, wanted), tmp_path / "model")
     board = load_board("qemu_cortex_m7")
@@ -117,6 +116,36 @@ def test_the_operators_of_streamed_stages_add_up_to_the_inference(
     assert names <= {operator.name for operator in profile.operators}
     assert profile.macs == generated.model.execution.macs
     _check_against_layers(profile)
+
+
+@pytest.mark.emulator
+def test_cycles_are_estimated_beside_instructions(tmp_path: Path) -> None:
+    need_emulator()
+    board = load_board("qemu_cortex_m4")
+    profile = profile_model(MARKED, board, tmp_path, turns(TURNS))
+    first, second, last = profile.operators
+    assert (profile.core, profile.no_estimate) == ("Cortex-M4", "")
+    # Three cycles a turn: SUBS, BNE, and one to refill the pipeline; and a few for each call.
+    assert first.kernel_cycles == pytest.approx(TURNS * 3 * 700, rel=0.01)
+    assert second.kernel_cycles == pytest.approx(TURNS * 3 * 90, rel=0.06)
+    assert last.kernel_cycles == pytest.approx(3 * 20000, rel=0.001)
+    slow = profile_model(
+        *(MARKED, board, tmp_path, turns(TURNS)), timing=CortexM4(flash_wait_states=2)
+    )
+    assert slow.operators[2].kernel_cycles == pytest.approx(5 * 20000, rel=0.001)
+    assert slow.flash_wait_states == 2
+    assert profile.cycles is not None
+    parts = [operator.cycles or 0 for operator in profile.operators]
+    assert profile.cycles == sum(parts) + (profile.loops_cycles or 0)
+
+
+@pytest.mark.emulator
+def test_where_there_is_no_model_of_the_core_that_is_said(tmp_path: Path) -> None:
+    need_emulator()
+    profile = profile_model(MARKED, load_board("qemu_cortex_m7"), tmp_path, turns(1))
+    assert profile.cycles is None
+    assert profile.operators[0].cycles is None
+    assert "not for the cortex-m7" in profile.no_estimate
 
 
 def _check_against_layers(profile: Profile) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,9 @@ PROFILE = Profile(
     mark_units=33.125,
     marks=1311,
 )
+
+
+NAMES = ("loops", "total")
 
 
 def lines_of(profile: Profile) -> list[list[str]]:
@@ -68,6 +72,34 @@ def test_what_was_taken_off_is_said() -> None:
     note = operator_profile_note(PROFILE)
     assert "1,311" in note
     assert "33.1 instructions" in note
+
+
+def test_estimated_cycles_are_a_column_that_says_so() -> None:
+    operators = tuple(
+        replace(operator, kernel_cycles=cycles, data_cycles=10)
+        for operator, cycles in zip(PROFILE.operators, (3000, 1200), strict=True)
+    )
+    estimated = replace(
+        PROFILE, operators=operators, loops_cycles=280, core="Cortex-M4", flash_wait_states=1
+    )
+    rows = {row[1]: row for row in lines_of(estimated) if len(row) > 2}
+    assert any("est. cycles/MAC" in cell for row in lines_of(estimated) for cell in row)
+    assert rows["stem"][-2:] == ["3,010", "3.01"]
+    loops, total = (next(row for row in lines_of(estimated) if name in row) for name in NAMES)
+    assert "280" in loops
+    assert total[-2:] == ["4,500", "4.50"]
+    note = operator_profile_note(estimated)
+    assert "estimated, not measured: timing of the Cortex-M4, flash with 1 wait state" in note
+    record = operator_profile_record(estimated)
+    assert record["estimate"]["cycles"] == 4500
+    assert record["operators"][0]["estimated_cycles"] == 3010
+
+
+def test_why_there_is_no_estimate_is_said() -> None:
+    without = replace(PROFILE, no_estimate="cc is not installed")
+    assert "no estimate of cycles: cc is not installed" in operator_profile_note(without)
+    assert operator_profile_record(without)["estimate"]["missing"] == "cc is not installed"
+    assert not any("est." in cell for row in lines_of(without) for cell in row)
 
 
 def test_the_picture_has_a_bar_for_each_operator_in_scale() -> None:
