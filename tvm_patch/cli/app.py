@@ -16,6 +16,7 @@ from tvm_patch.cli.inspect import inspect
 from tvm_patch.cli.measure import measure
 from tvm_patch.cli.plan import plan
 from tvm_patch.cli.quantize import quantize
+from tvm_patch.cli.report import report
 from tvm_patch.cli.validate import validate
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ for verb in (
     measure,
     validate,
     deploy,
+    report,
     boards,
     doctor,
     quantize,

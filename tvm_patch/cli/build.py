@@ -57,6 +57,7 @@ def build(
     from tvm_patch.cli.building import build_model, find_target, output_folder
     from tvm_patch.cli.terminal import activity, show
     from tvm_patch.pipeline import generate, prepare
+    from tvm_patch.report.records import write_planned
 
     wishes = Wishes(
         ram=ram,
@@ -78,11 +79,12 @@ def build(
     with activity(f"import {model.name}") as shown:
         prepared = prepare(model, io=io.value)
         shown.step("plan")
-        plan = decide(prepared, wishes, shown).plan
+        plan = decide(prepared.network.graph, wishes, shown).plan
         folder = output_folder(output, model)
         if c_only:
             shown.step("generate C")
             generate(prepared, plan, folder / "model", target.board)
+            write_planned(folder, prepared.network.graph, plan)
             firmware = None
         else:
             _, firmware = build_model(prepared, plan, target, folder, shown)

@@ -88,11 +88,13 @@ def build_model(
     from tvm_patch.micro import build_firmware
     from tvm_patch.pipeline import generate
     from tvm_patch.report import Built, write_built
+    from tvm_patch.report.records import write_planned
 
     shown.step("generate C")
     generated = generate(prepared, plan, folder / "model", target.board)
     shown.step(f"build firmware for {target.board.name}")
     graph = prepared.network.graph
+    write_planned(folder, graph, plan)
     firmware = build_firmware(
         generated.folder, target.board, folder / "firmware", emulate=target.emulate
     )

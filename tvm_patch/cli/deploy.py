@@ -75,6 +75,7 @@ def deploy(
         to_json,
         write_atomically,
     )
+    from tvm_patch.report.records import write_measured
 
     wishes = Wishes(
         ram=ram,
@@ -97,7 +98,7 @@ def deploy(
     with activity(f"import {model.name}") as shown:
         prepared = prepare(model, io=io.value)
         shown.step("plan")
-        plan = decide(prepared, wishes, shown).plan
+        plan = decide(prepared.network.graph, wishes, shown).plan
         unpatched = make_plan(prepared, layers=True)
         folder = output_folder(output, model)
         generated, firmware = build_model(prepared, plan, target, folder, shown)
@@ -108,18 +109,19 @@ def deploy(
             generated, firmware, golden, port=port, runs=runs, progress=shown.report
         )
     name = prepared.imported.name
+    record = deployment_record(
+        model=name,
+        cost=cost_of(prepared.network),
+        plan=plan,
+        layers=unpatched,
+        board=firmware.board,
+        measurement=measurement,
+        validation=validation,
+        operators=profiled_operators(generated),
+        tools=target.tool_versions(),
+    )
+    write_measured(folder, record)
     if json_file is not None:
-        record = deployment_record(
-            model=name,
-            cost=cost_of(prepared.network),
-            plan=plan,
-            layers=unpatched,
-            board=firmware.board,
-            measurement=measurement,
-            validation=validation,
-            operators=profiled_operators(generated),
-            tools=target.tool_versions(),
-        )
         write_atomically(json_file, to_json(record))
     rows = [Row(plan.manner, plan, measurement)] if plan.stages else []
     unpatched_row = Row("layer by layer", unpatched, None if plan.stages else measurement)

@@ -65,6 +65,7 @@ def measure(
         write_atomically,
     )
     from tvm_patch.report.export import measured_record, profile_records, unit_of, versions
+    from tvm_patch.report.records import write_measured
     from tvm_patch.report.tables import ticks_of
 
     for file in (json_file, plot):
@@ -91,17 +92,18 @@ def measure(
                 progress=shown.report,
             )
     check_planned_is_used(measurement, built.planned_arena_bytes)
+    record = {
+        "model": {"name": built.model},
+        "board": board.name,
+        "emulated_by": board.emulated_by,
+        "planned": {"arena_bytes": built.planned_arena_bytes, "macs": built.planned_macs},
+        "measured": measured_record(measurement, board),
+        "profile": profile_records(measurement, built.operators),
+        "operators": operator_profile_record(profiled) if profiled else None,
+        "versions": versions(),
+    }
+    write_measured(folder, record)
     if json_file is not None:
-        record = {
-            "model": {"name": built.model},
-            "board": board.name,
-            "emulated_by": board.emulated_by,
-            "planned": {"arena_bytes": built.planned_arena_bytes, "macs": built.planned_macs},
-            "measured": measured_record(measurement, board),
-            "profile": profile_records(measurement, built.operators),
-            "operators": operator_profile_record(profiled) if profiled else None,
-            "versions": versions(),
-        }
         write_atomically(json_file, to_json(record))
     where = f"{built.model} on {board.name}"
     if plot is not None and profiled is not None:

@@ -110,14 +110,14 @@ def plan(
         prepared = prepare(model, io=io.value)
         graph = prepared.network.graph
         shown.step("plan")
-        decision = decide(prepared, wishes, shown)
+        decision = decide(graph, wishes, shown)
         chosen = decision.plan
         if output is not None:
             write_atomically(output, chosen.to_json())
         if csv is not None:
             write_atomically(csv, _minimalloc(graph, chosen))
         study = study_of(
-            *(prepared, wishes, decision, shown), frontier=frontier or frontier_plot is not None
+            *(graph, wishes, decision, shown), frontier=frontier or frontier_plot is not None
         )
         _draw(study, plot, frontier_plot, shown)
     if json_file is not None:

@@ -12,7 +12,6 @@ from tvm_patch.errors import DoesNotFitError, InvalidAllocationError, PlanError
 
 if TYPE_CHECKING:
     from tvm_patch.cli.terminal import Activity
-    from tvm_patch.pipeline import Prepared
     from tvm_patch.plan import Graph, Plan, Requirements
 
 _MAKE_AGAIN = "make the plan again with: tvm-patch plan MODEL --output plan.json"
@@ -103,7 +102,7 @@ class Decision:
     cut_short: str | None = None
 
 
-def decide(prepared: Prepared, wishes: Wishes, shown: Activity) -> Decision:
+def decide(graph: Graph, wishes: Wishes, shown: Activity) -> Decision:
     """Load, make or choose the plan that the options ask for.
 
     The first Ctrl-C ends the search, not the program: the best plan so far is taken.
@@ -116,7 +115,6 @@ def decide(prepared: Prepared, wishes: Wishes, shown: Activity) -> Decision:
         When the plan needs more than ``--ram``.
     """
     wishes.check()
-    graph = prepared.network.graph
     if wishes.plan_file is not None:
         decision = Decision(load_plan(graph, wishes.plan_file))
     elif wishes.split is not None and wishes.grid is not None:
@@ -124,15 +122,15 @@ def decide(prepared: Prepared, wishes: Wishes, shown: Activity) -> Decision:
         decision = Decision(_split_plan(graph, wishes.split, grid, wishes.algorithm))
     else:
         try:
-            decision = search(prepared, wishes, shown)
+            decision = search(graph, wishes, shown)
         except DoesNotFitError as error:
-            raise with_ways_out(error, prepared, wishes, shown) from error
+            raise with_ways_out(error, graph, wishes, shown) from error
     _check_arena(decision.plan, wishes.ram_bytes)
     return decision
 
 
 def search(
-    prepared: Prepared,
+    graph: Graph,
     wishes: Wishes,
     shown: Activity,
     requirements: Requirements | None = None,
@@ -141,15 +139,15 @@ def search(
 
     ``requirements`` may be others than the wishes'.
     """
-    from tvm_patch.pipeline import make_plan
-    from tvm_patch.plan import Deadline, interruptible
+    from tvm_patch.plan import Deadline, choose_plan, interruptible, layer_by_layer
 
+    if wishes.layers:
+        return Decision(layer_by_layer(graph, algorithm=wishes.algorithm))
     deadline = Deadline(wishes.time_limit_s)
     with interruptible(deadline):
-        plan = make_plan(
-            prepared,
+        plan = choose_plan(
+            graph,
             requirements or wishes.requirements(),
-            layers=wishes.layers,
             algorithm=wishes.algorithm,
             progress=lambda done: shown.count("candidates", done),
             deadline=deadline,

@@ -11,34 +11,31 @@ from tvm_patch.errors import DoesNotFitError, PlanError
 if TYPE_CHECKING:
     from tvm_patch.cli.planning import Decision, Wishes
     from tvm_patch.cli.terminal import Activity
-    from tvm_patch.pipeline import Prepared
-    from tvm_patch.plan import InputMode, Plan
+    from tvm_patch.plan import Graph, InputMode, Plan
     from tvm_patch.report.planned import Peak
     from tvm_patch.report.study import Study
 
 
 def study_of(
-    prepared: Prepared, wishes: Wishes, decision: Decision, shown: Activity, *, frontier: bool
+    graph: Graph, wishes: Wishes, decision: Decision, shown: Activity, *, frontier: bool
 ) -> Study:
     """Everything that can be said of a decision before it runs."""
-    from tvm_patch.pipeline import make_plan
+    from tvm_patch.plan import layer_by_layer
     from tvm_patch.report.study import Study
 
     plan = decision.plan
     return Study(
-        graph=prepared.network.graph,
+        graph=graph,
         plan=plan,
-        peaks=_peaks(prepared, wishes, decision, shown),
-        frontiers=_frontiers(prepared, wishes, plan, shown) if frontier else {},
-        layers=make_plan(prepared, layers=True),
+        peaks=_peaks(graph, wishes, decision, shown),
+        frontiers=_frontiers(graph, wishes, plan, shown) if frontier else {},
+        layers=layer_by_layer(graph),
         limit_bytes=wishes.ram_bytes,
         cut_short=decision.cut_short,
     )
 
 
-def _peaks(
-    prepared: Prepared, wishes: Wishes, decision: Decision, shown: Activity
-) -> tuple[Peak, ...]:
+def _peaks(graph: Graph, wishes: Wishes, decision: Decision, shown: Activity) -> tuple[Peak, ...]:
     """The plan's own peak, and where there was a choice the best with the input given otherwise."""
     from tvm_patch.report.planned import Peak, input_words
 
@@ -50,7 +47,7 @@ def _peaks(
     shown.step(f"plan with {input_words(other)}")
     try:
         requirements = replace(wishes.requirements(), input_mode=other)
-        found = search(prepared, wishes, shown, requirements)
+        found = search(graph, wishes, shown, requirements)
         peak = Peak(other, found.plan, cut_short=found.cut_short is not None)
     except DoesNotFitError:
         peak = Peak(other, None, why_not="does not fit")
@@ -60,7 +57,7 @@ def _peaks(
 
 
 def _frontiers(
-    prepared: Prepared, wishes: Wishes, chosen: Plan, shown: Activity
+    graph: Graph, wishes: Wishes, chosen: Plan, shown: Activity
 ) -> dict[InputMode, tuple[Plan, ...]]:
     """The frontiers of both ways of giving the input."""
     from tvm_patch.plan import Deadline, InputMode, find_frontier, interruptible, undominated
@@ -73,7 +70,7 @@ def _frontiers(
         deadline = Deadline(wishes.time_limit_s)
         with interruptible(deadline):
             plans = find_frontier(
-                prepared.network.graph,
+                graph,
                 replace(wishes.requirements(), input_mode=mode),
                 algorithm=quick,
                 progress=lambda done: shown.count("candidates", done),

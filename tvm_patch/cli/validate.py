@@ -118,7 +118,7 @@ def validate(
     with activity(f"import {model.name}") as shown:
         prepared = prepare(model, io=io.value)
         shown.step("plan")
-        plan = decide(prepared, wishes, shown).plan
+        plan = decide(prepared.network.graph, wishes, shown).plan
         shown.step("compute the reference")
         goldens = {s: reference_run(prepared, seed=s) for s in range(seed, seed + seeds)}
         if prepared.imported.format == "tflite":

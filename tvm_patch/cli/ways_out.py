@@ -12,22 +12,20 @@ from tvm_patch.errors import DoesNotFitError, PlanError
 if TYPE_CHECKING:
     from tvm_patch.cli.planning import Wishes
     from tvm_patch.cli.terminal import Activity
-    from tvm_patch.pipeline import Prepared
-    from tvm_patch.plan import Requirements
+    from tvm_patch.plan import Graph, Requirements
 
 # No limit that could be in a search's way.
 _UNLIMITED_BYTES = 1 << 40
 
 
 def with_ways_out(
-    error: DoesNotFitError, prepared: Prepared, wishes: Wishes, shown: Activity
+    error: DoesNotFitError, graph: Graph, wishes: Wishes, shown: Activity
 ) -> DoesNotFitError:
     """The same error, its hint naming options that need less memory, and how much.
 
     Each one is searched for; Ctrl-C leaves the rest out.
     """
-    from tvm_patch.pipeline import make_plan
-    from tvm_patch.plan import Deadline, interruptible
+    from tvm_patch.plan import Deadline, choose_plan, interruptible
 
     found: list[tuple[int, str]] = []
     deadline = Deadline(wishes.time_limit_s)
@@ -37,8 +35,8 @@ def with_ways_out(
             if deadline.passed():
                 break
             try:
-                plan = make_plan(
-                    prepared, requirements, algorithm=wishes.algorithm, deadline=deadline
+                plan = choose_plan(
+                    graph, requirements, algorithm=wishes.algorithm, deadline=deadline
                 )
             except PlanError:
                 # No such plan: the input cannot come by rows.

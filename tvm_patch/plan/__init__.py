@@ -22,6 +22,7 @@ from tvm_patch.plan.enumerate import (
 from tvm_patch.plan.evaluate import Candidate, Evaluator, execution_of
 from tvm_patch.plan.frontier import find_frontier, undominated
 from tvm_patch.plan.graph import Access, Graph, Operator, Tensor, Window
+from tvm_patch.plan.graph_file import graph_from_json, graph_to_json, load_graph
 from tvm_patch.plan.moment import Moment, worst_moment
 from tvm_patch.plan.record import (
     BufferMode,
@@ -60,8 +61,11 @@ __all__ = [
     "find_frontier",
     "first_stage_ends",
     "first_stages",
+    "graph_from_json",
+    "graph_to_json",
     "interruptible",
     "layer_by_layer",
+    "load_graph",
     "pareto",
     "patch_stage",
     "row_stage",

@@ -65,6 +65,10 @@ class Cells:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.fitted(options.max_width)
 
+    def is_bold(self, row: int) -> bool:
+        """Whether a row is marked or a total."""
+        return row in self.marked or row >= len(self.rows) - self.totals
+
     def fitted(self, width: int) -> Table:
         """For a terminal of ``width`` columns."""
         shown, widths = self._fit(width)
@@ -75,7 +79,7 @@ class Cells:
         for number, row in enumerate(self.rows):
             if self.totals and number == len(self.rows) - self.totals:
                 table.add_section()
-            bold = number in self.marked or number >= len(self.rows) - self.totals
+            bold = self.is_bold(number)
             cells = [shortened(row[index], widths[index]) for index in shown]
             table.add_row(*cells, style="bold" if bold else None)
         return table
@@ -129,7 +133,7 @@ def _markdown_lines(cells: Cells) -> Iterator[str]:
     yield _markdown_row([column.name for column in cells.columns])
     yield _markdown_row(["---" if column.left else "---:" for column in cells.columns])
     for number, row in enumerate(cells.rows):
-        bold = number in cells.marked or number >= len(cells.rows) - cells.totals
+        bold = cells.is_bold(number)
         yield _markdown_row([f"**{text}**" if bold and text.strip() else text for text in row])
 
 

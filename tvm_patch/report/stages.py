@@ -235,13 +235,11 @@ def _held(group: Group, layout: OperatorLayout) -> HeldTensor:
 def stages_table(graph: Graph, parts: Sequence[Part]) -> Cells:
     """A line for each stage, and one for each run of operators between stages."""
     rows = []
-    marked = []
     for part in parts:
         where = _range_text(part.first_index, part.last_index)
         if isinstance(part, OnTheirOwn):
             rows.append(("", where, f"own: {_kinds_text(graph, part)}", "", "", "", "", ""))
             continue
-        marked.append(len(rows))
         rows.append(
             (
                 str(part.index),
@@ -264,7 +262,7 @@ def stages_table(graph: Graph, parts: Sequence[Part]) -> Cells:
         Column("bytes"),
         Column("F"),
     )
-    return Cells(columns, tuple(rows), marked=marked)
+    return Cells(columns, tuple(rows))
 
 
 def _kinds_text(graph: Graph, part: OnTheirOwn) -> str:
