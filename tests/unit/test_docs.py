@@ -121,7 +121,9 @@ def test_command_exists(command: Fragment) -> None:
     if verb is not None:
         assert verb in group.commands, f"{command.page}: there is no verb {verb}"
         holder = group.commands[verb]
-    known = {name for parameter in holder.params for name in parameter.opts}
+    known = {
+        name for parameter in holder.params for name in (*parameter.opts, *parameter.secondary_opts)
+    }
     known |= {"--help", "-h", "--version"}
     used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
     assert used <= known, f"{command.page}: {verb} does not know {used - known}"
