@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from tvm_patch.cycles.cortex_m4 import CortexM4
 from tvm_patch.cycles.counting import BlockCount, Counter, Region, SpanArray
-from tvm_patch.cycles.emulated import MODELLED_CORES, Estimated, run_counted, why_not
+from tvm_patch.cycles.emulated import (
+    MODELLED_CORES,
+    Counted,
+    Estimated,
+    count_executions,
+    run_counted,
+    why_not,
+)
 from tvm_patch.cycles.estimate import Cost, Estimate, block_cost, estimate_region
 from tvm_patch.cycles.program import Instruction, Kind, Program
 
@@ -18,6 +25,7 @@ __all__ = [
     "BlockCount",
     "CortexM4",
     "Cost",
+    "Counted",
     "Counter",
     "Estimate",
     "Estimated",
@@ -27,6 +35,7 @@ __all__ = [
     "Region",
     "SpanArray",
     "block_cost",
+    "count_executions",
     "estimate_region",
     "run_counted",
     "why_not",

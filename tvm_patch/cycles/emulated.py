@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tvm_patch.board import Board
 from tvm_patch.cycles.cortex_m4 import CortexM4
-from tvm_patch.cycles.counting import Counter, SpanArray
+from tvm_patch.cycles.counting import Counter, Region, SpanArray
 from tvm_patch.cycles.estimate import Estimate, estimate_region
 from tvm_patch.cycles.program import Program
 from tvm_patch.errors import DeviceSilentError, TvmPatchError
@@ -58,28 +58,44 @@ def why_not(board: Board) -> str:
     return ""
 
 
-def run_counted(
+@dataclass(frozen=True)
+class Counted:
+    """What a session's inferences executed, or the reason why that is not known.
+
+    Parameters
+    ----------
+    program : Program or None
+        The firmware; None where nothing was counted.
+    regions : tuple of Region
+        One for each inference, or operator run alone, in order.
+    missing : str
+        Why nothing was counted; empty where it was.
+    """
+
+    program: Program | None = None
+    regions: tuple[Region, ...] = ()
+    missing: str = ""
+
+
+def count_executions(
     firmware: Firmware,
     c_name: str,
     folder: Path,
-    core: CortexM4,
     work: Callable[[Session], Result],
     opened: OpenSession | None = None,
-) -> tuple[Result, Estimated]:
-    """Run a firmware on the emulator and estimate the cycles of each inference.
+) -> tuple[Result, Counted]:
+    """Run a firmware and count what each inference executes.
 
     Where nothing can be counted the firmware runs all the same.
 
     Parameters
     ----------
     firmware : Firmware
-        Built for an emulated board.
+        What to run.
     c_name : str
         Of the model in it.
     folder : Path
         For the plugin and the counts.
-    core : CortexM4
-        The timing model.
     work : callable
         Given the open session; what it returns is returned.
     opened : callable or None
@@ -87,16 +103,16 @@ def run_counted(
 
     Returns
     -------
-    (Result, Estimated)
-        What ``work`` returned, and the estimates or why there are none.
+    (Result, Counted)
+        What ``work`` returned, and the counts or why there are none.
     """
 
     def plain(options: Sequence[str]) -> Session:
         return open_session(firmware, emulator_options=options)
 
     opened = opened or plain
-    missing = why_not(firmware.board)
-    counter = program = None
+    missing = "" if firmware.board.machine else "instructions are counted on emulated boards only"
+    counter: Counter | None = None
     session: Session | None = None
     if not missing:
         try:
@@ -107,13 +123,40 @@ def run_counted(
             missing = f"QEMU does not run with the plugin that counts: {_in_one_line(error)}"
         except TvmPatchError as error:
             missing = _in_one_line(error)
-    if session is None:
-        session = opened(())
-    with session:
-        result = work(session)
-        if missing or counter is None or program is None:
-            return result, Estimated(missing=missing)
-        estimates = tuple(estimate_region(program, region, core) for region in counter.regions())
+    with session or opened(()) as running:
+        result = work(running)
+        if missing or counter is None:
+            return result, Counted(missing=missing)
+        return result, Counted(program, tuple(counter.regions()))
+
+
+def run_counted(
+    firmware: Firmware,
+    c_name: str,
+    folder: Path,
+    core: CortexM4,
+    work: Callable[[Session], Result],
+    opened: OpenSession | None = None,
+) -> tuple[Result, Estimated]:
+    """Run a firmware on the emulator and estimate the cycles of each inference.
+
+    Parameters are those of :func:`count_executions`, and ``core``, the timing model. Where there is
+    no estimate the firmware runs all the same.
+
+    Returns
+    -------
+    (Result, Estimated)
+        What ``work`` returned, and the estimates or why there are none.
+    """
+    missing = why_not(firmware.board)
+    if missing:
+        with opened(()) if opened else open_session(firmware) as session:
+            return work(session), Estimated(missing=missing)
+    result, counted = count_executions(firmware, c_name, folder, work, opened)
+    program = counted.program
+    if program is None:
+        return result, Estimated(missing=counted.missing)
+    estimates = tuple(estimate_region(program, region, core) for region in counted.regions)
     return result, Estimated(estimates, MODELLED_CORES[firmware.board.cpu])
 
 
