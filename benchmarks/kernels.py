@@ -1,7 +1,7 @@
 """Every kernel of the networks on an emulated core: what one call of it and one MAC cost.
 
     python benchmarks/kernels.py [--models mcunet-in2] [--boards qemu_cortex_m7,qemu_cortex_m4]
-        [--plans layers,streamed] [--kinds conv2d] [--markdown] [--json FILE]
+        [--plans layers,streamed] [--variants dsp,plain] [--kinds conv2d] [--markdown] [--json FILE]
 
 Each network is built with marks in its C, run once layer by layer and once streamed, and taken
 apart operator by operator. The first table has every distinct kernel, whatever networks it is in:
@@ -9,8 +9,13 @@ the shape that it is made for, instructions of a call, and instructions per MAC.
 each network and class of layer, its instructions per MAC beside what we mean to come down to, and
 its share of the whole.
 
-The emulator's stopwatch ticks every 40 instructions; what a call takes is right within about one
-tick over the number of calls.
+Instructions of kernels are counted by a plugin of the emulator and are exact; debugging information
+tells those apart that requantise (micro_project/kernels/requantise.h), so that *per MAC* comes
+without them too. Without the plugin they are read off the emulator's stopwatch, which ticks every
+40 instructions, and requantisation is not known. Cycles are estimated, of a Cortex-M4 with flash as
+fast as the core.
+
+The variant *dsp* uses the DSP extension, *plain* is what runs on cores without it.
 """
 
 from __future__ import annotations
@@ -18,11 +23,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from networks import (
     NAMES,
     REAL,
@@ -30,21 +37,28 @@ from networks import (
     chosen_names,
     markdown_table,
     plain_table,
+    random_inputs,
     read,
     say,
     those_that_are_there,
 )
 
 from tvm_patch import Prepared
+from tvm_patch.analysis import Network
 from tvm_patch.board import load_board
+from tvm_patch.cycles import Counted, count_executions
+from tvm_patch.cycles.inlining import inlined_functions
 from tvm_patch.errors import TvmPatchError
+from tvm_patch.lower.marks import Mark, Part
+from tvm_patch.micro import Firmware, Session, build_firmware
 from tvm_patch.pipeline import generate, make_plan
-from tvm_patch.plan import Graph, Operator
-from tvm_patch.profiling import OperatorProfile, Profile, profile_model
+from tvm_patch.plan import Operator
+from tvm_patch.profiling import OperatorProfile, Profile, run_profile
 from tvm_patch.report import to_json, write_atomically
 from tvm_patch.report.export import versions
 
 PLANS = {"layers": None, "streamed": STREAMED}
+VARIANTS = ("dsp", "plain")
 GOALS: Mapping[str, float] = {
     "conv 1x1": 1.3,
     "conv kxk": 1.3,
@@ -54,29 +68,53 @@ GOALS: Mapping[str, float] = {
     "depthwise 7x7": 2.0,
 }
 """Instructions per MAC to come down to, requantisation left out, for 16 or more channels."""
+REQUANTISATION_GOAL = 9.0
+"""Instructions for each output."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One operator of one network on one board.
-
-    Parameters
-    ----------
-    board, model, plan, operator, kind, layer_class, shape : str
-        What it is.
-    kernel : str
-        The C function, without the model's prefix; kernels of equal names are equal.
-    calls, macs : int
-        Of the whole inference.
-    kernel_instructions, data_instructions : int
-        In the kernel, and in gathering and moving rows for it.
-    share : float
-        Of the network's instructions.
-    """
+class Setting:
+    """Where and how a network is run."""
 
     board: str
     model: str
     plan: str
+    variant: str
+
+
+@dataclass(frozen=True)
+class KernelCount:
+    """Exact counts of all calls of an operator's kernel."""
+
+    instructions: int
+    requantisation: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One operator of one network in one setting.
+
+    Parameters
+    ----------
+    setting : Setting
+        Where and how.
+    operator, kind, layer_class, shape : str
+        What it is.
+    kernel : str
+        The C function, without the model's prefix; kernels of equal names are equal.
+    calls, macs, outputs : int
+        Of the whole inference; outputs are those computed, halos included.
+    kernel_instructions, data_instructions : int
+        In the kernel, and in gathering and moving rows for it.
+    requantisation : int or None
+        Of the kernel's instructions; None where that is not known.
+    cycles : int or None
+        Of the kernel, estimated; None where there is no estimate.
+    share : float
+        Of the network's instructions.
+    """
+
+    setting: Setting
     operator: str
     kind: str
     layer_class: str
@@ -84,120 +122,188 @@ class Measured:
     kernel: str
     calls: int
     macs: int
+    outputs: int
     kernel_instructions: int
     data_instructions: int
+    requantisation: int | None
+    cycles: int | None
     share: float
 
-    @property
-    def per_mac(self) -> float | None:
-        """Instructions of the kernel for each MAC."""
-        return self.kernel_instructions / self.macs if self.macs else None
 
-
-def layer_class(graph: Graph, operator: Operator) -> str:
+def layer_class(network: Network, operator: Operator) -> str:
     """The kind of work that a layer is, as coarse as goals are."""
-    window = operator.window
-    size = f"{window.kernel_h}x{window.kernel_w}"
-    if operator.kind == "conv2d":
-        if graph.tensor[operator.inputs[0]].shape[-1] <= 4:
+    weight = network.details[operator.name].constants.get("weight")
+    if operator.kind == "conv2d" and weight is not None:
+        _, kernel_h, kernel_w, channels = weight.shape
+        if channels <= 4:
             return "conv first"
-        return "conv 1x1" if size == "1x1" else "conv kxk"
-    return f"depthwise {size}" if operator.kind == "depthwise_conv2d" else operator.kind
+        return "conv 1x1" if kernel_h == kernel_w == 1 else "conv kxk"
+    if operator.kind == "depthwise_conv2d" and weight is not None:
+        return f"depthwise {weight.shape[0]}x{weight.shape[1]}"
+    return operator.kind
 
 
-def shape_text(graph: Graph, operator: Operator) -> str:
-    """``3x3 s2, 112x112x16 -> 56x56x24``."""
-    window = operator.window
-    source, output = graph.tensor[operator.inputs[0]], graph.tensor[operator.output]
-    maps = " -> ".join("x".join(map(str, tensor.shape[1:])) for tensor in (source, output))
-    if window.is_identity:
+def shape_text(network: Network, operator: Operator) -> str:
+    """``3x3, 112x112x16 -> 56x56x24``."""
+    weight = network.details[operator.name].constants.get("weight")
+    ends = (network.graph.tensor[name] for name in (operator.inputs[0], operator.output))
+    maps = " -> ".join("x".join(map(str, tensor.shape[1:])) for tensor in ends)
+    if weight is None or operator.kind not in ("conv2d", "depthwise_conv2d"):
         return maps
-    return f"{window.kernel_h}x{window.kernel_w} s{window.stride_h}, {maps}"
+    kernel = weight.shape[1:3] if operator.kind == "conv2d" else weight.shape[:2]
+    return f"{'x'.join(map(str, kernel))}, {maps}"
 
 
-def measure(prepared: Prepared, board: str, plan: str, folder: Path) -> Profile:
-    """A network's profile on a board."""
-    requirements = PLANS[plan]
-    chosen = make_plan(prepared, requirements, layers=requirements is None)
-    generated = generate(prepared, chosen, folder / "model", load_board(board))
-    rng = np.random.default_rng(0)
-    graph = prepared.network.graph
-    inputs = []
-    for name in graph.inputs:
-        tensor = graph.tensor[name]
-        values = rng.integers(-128, 128, tensor.shape)
-        inputs.append(values.astype(tensor.dtype) / (128 if tensor.dtype == "float32" else 1))
-    inputs = [
-        value.astype(graph.tensor[name].dtype)
-        for name, value in zip(graph.inputs, inputs, strict=True)
-    ]
-    return profile_model(generated.folder, load_board(board), folder / "firmware", inputs)
+def measure(prepared: Prepared, setting: Setting, folder: Path) -> list[Measured]:
+    """Run a network and take it apart."""
+    requirements = PLANS[setting.plan]
+    plan = make_plan(prepared, requirements, layers=requirements is None)
+    board = load_board(setting.board)
+    chosen_for = replace(board, dsp=board.dsp and setting.variant == "dsp")
+    generated = generate(prepared, plan, folder / "model", chosen_for)
+    firmware = build_firmware(generated.folder, board, folder / "firmware", profile=True)
+    inputs = random_inputs(prepared)
+    profile = run_profile(generated.folder, firmware, folder / "profile", inputs)
 
+    def work(session: Session) -> None:
+        session.infer(inputs)
 
-def measured(
-    prepared: Prepared, profile: Profile, board: str, model: str, plan: str
-) -> list[Measured]:
-    """A profile's operators with their shapes."""
+    _, counted = count_executions(firmware, prepared.imported.c_name, folder / "counts", work)
+    if counted.missing:
+        say(f"{setting.model}: {counted.missing}")
     graph = prepared.network.graph
     by_name = {operator.name: operator for operator in graph.operators}
-    prefix = f"tvmgen_{prepared.imported.c_name}_"
+    counts = _kernel_counts(firmware, counted, generated.model.marks)
     return [
-        _measured(graph, by_name[entry.name], entry, profile, (board, model, plan, prefix))
+        _measured(prepared, by_name[entry.name], entry, profile, setting, counts.get(entry.name))
         for entry in profile.operators
         if entry.name in by_name and entry.kernels
     ]
 
 
+def _kernel_counts(
+    firmware: Firmware, counted: Counted, marks: Sequence[Mark]
+) -> dict[str, KernelCount]:
+    """Exact counts of every operator's kernel.
+
+    By marks and not by functions: compilers fold functions whose code is the same.
+    """
+    program = counted.program
+    if program is None:
+        return {}
+    (region,) = counted.regions
+    executed: dict[str, Tally[int]] = {}
+    for number, blocks in region.spans.items():
+        if marks[number].part is not Part.KERNEL:
+            continue
+        tally = executed.setdefault(marks[number].operator, Tally())
+        for block in blocks:
+            if program.function_at(block.address).startswith("tvm_patch_"):
+                continue
+            for instruction in program.instructions(block.address, block.instructions):
+                tally[instruction.address] += block.executions
+    chains = inlined_functions(
+        firmware.elf_path, {address for tally in executed.values() for address in tally}
+    )
+    requantises = {
+        address for address, chain in chains.items() if any("requantise" in name for name in chain)
+    }
+    return {
+        operator: KernelCount(
+            sum(tally.values()),
+            sum(count for address, count in tally.items() if address in requantises),
+        )
+        for operator, tally in executed.items()
+    }
+
+
 def _measured(
-    graph: Graph,
+    prepared: Prepared,
     operator: Operator,
     entry: OperatorProfile,
     profile: Profile,
-    where: tuple[str, str, str, str],
+    setting: Setting,
+    count: KernelCount | None,
 ) -> Measured:
-    board, model, plan, prefix = where
+    network = prepared.network
+    all_outputs = prod(network.graph.tensor[operator.output].shape)
+    outputs = entry.macs * all_outputs // operator.macs if operator.macs else all_outputs
     return Measured(
-        board=board,
-        model=model,
-        plan=plan,
+        setting=setting,
         operator=entry.name,
         kind=entry.kind,
-        layer_class=layer_class(graph, operator),
-        shape=shape_text(graph, operator),
-        kernel=entry.kernels[0].removeprefix(prefix),
+        layer_class=layer_class(network, operator),
+        shape=shape_text(network, operator),
+        kernel=entry.kernels[0].removeprefix(f"tvmgen_{prepared.imported.c_name}_"),
         calls=entry.calls,
         macs=entry.macs,
-        kernel_instructions=entry.kernel_units,
+        outputs=outputs,
+        kernel_instructions=count.instructions if count else entry.kernel_units,
         data_instructions=entry.data_units,
+        # Kernels without a function of that name compute it in between, where nobody can tell.
+        requantisation=count.requantisation if count and count.requantisation else None,
+        cycles=entry.kernel_cycles,
         share=profile.share(entry.units),
     )
 
 
+@dataclass(frozen=True)
+class Sum:
+    """Several operators together."""
+
+    macs: int
+    instructions: int
+    requantisation: int | None
+    outputs: int
+    cycles: int | None
+
+    @classmethod
+    def of(cls, uses: Sequence[Measured]) -> Sum:
+        """Add them up; what is not known of one is not known of all."""
+        return cls(
+            sum(use.macs for use in uses),
+            sum(use.kernel_instructions for use in uses),
+            _sum_if_known([use.requantisation for use in uses]),
+            sum(use.outputs for use in uses),
+            _sum_if_known([use.cycles for use in uses]),
+        )
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Per MAC; without requantisation; requantisation of an output; estimated cycles a MAC."""
+        if self.requantisation is None:
+            without, requantisation = "-", "-"
+        else:
+            without = _ratio(self.instructions - self.requantisation, self.macs)
+            requantisation = _ratio(self.requantisation, self.outputs)
+        cycles = "-" if self.cycles is None else _ratio(self.cycles, self.macs)
+        return _ratio(self.instructions, self.macs), without, requantisation, cycles
+
+
+_RATIOS = ("per MAC", "w/o requant", "requant/output", "est. cycles/MAC")
 _KERNEL_HEADER = (
-    *("kernel", "layer", "board", "used by", "calls", "MACs a call", "instr a call", "per MAC"),
-    "share at most",
+    *("kernel", "layer", "board", "used by", "calls", "MACs a call", "instr a call"),
+    *(*_RATIOS, "share at most"),
 )
 
 
 def kernel_rows(results: Sequence[Measured]) -> list[tuple[str, ...]]:
-    """One line for each distinct kernel and board, the dearest class first."""
+    """One line for each distinct kernel and board, the dearest of its class first."""
     groups: dict[tuple[str, str], list[Measured]] = {}
     for result in results:
-        groups.setdefault((result.kernel, result.board), []).append(result)
+        groups.setdefault((result.kernel, result.setting.board), []).append(result)
     rows: list[tuple[str, ...]] = [_KERNEL_HEADER]
     for (kernel, board), uses in sorted(groups.items(), key=_order):
         calls = sum(use.calls for use in uses)
-        macs = sum(use.macs for use in uses)
-        instructions = sum(use.kernel_instructions for use in uses)
-        models = sorted({use.model for use in uses})
+        total = Sum.of(uses)
+        models = sorted({use.setting.model for use in uses})
         rows.append(
             (
                 *(kernel, uses[0].shape, board.removeprefix("qemu_")),
                 models[0] if len(models) == 1 else f"{len(models)} networks",
                 f"{calls:,}",
-                f"{macs // calls:,}",
-                f"{instructions / calls:,.0f}",
-                _ratio(instructions, macs),
+                f"{total.macs // calls:,}" if total.macs else "-",
+                f"{total.instructions / calls:,.0f}",
+                *total.cells(),
                 f"{max(use.share for use in uses):.1%}",
             )
         )
@@ -206,30 +312,29 @@ def kernel_rows(results: Sequence[Measured]) -> list[tuple[str, ...]]:
 
 def _order(item: tuple[tuple[str, str], list[Measured]]) -> tuple[str, float, str]:
     (_, board), uses = item
-    worst = max((use.per_mac or 0.0) for use in uses)
-    return (uses[0].layer_class, -worst, board)
+    total = Sum.of(uses)
+    return (uses[0].layer_class, -total.instructions / (total.macs or 1), board)
 
 
 _CLASS_HEADER = (
-    *("model", "layers", "board", "plan", "MACs", "kernel instr", "per MAC", "goal", "moved rows"),
-    "share",
+    *("model", "layers", "board", "plan", "variant", "MACs", "kernel instr", *_RATIOS, "goal"),
+    *("moved rows", "share"),
 )
 
 
 def class_rows(results: Sequence[Measured]) -> list[tuple[str, ...]]:
-    """One line for each network, board, plan and class of layer."""
-    groups: dict[tuple[str, str, str, str], list[Measured]] = {}
+    """One line for each network, setting and class of layer."""
+    groups: dict[tuple[Setting, str], list[Measured]] = {}
     for result in results:
-        key = (result.model, result.board, result.plan, result.layer_class)
-        groups.setdefault(key, []).append(result)
+        groups.setdefault((result.setting, result.layer_class), []).append(result)
     rows: list[tuple[str, ...]] = [_CLASS_HEADER]
-    for (model, board, plan, name), uses in groups.items():
-        macs = sum(use.macs for use in uses)
-        instructions = sum(use.kernel_instructions for use in uses)
+    for (setting, name), uses in groups.items():
+        total = Sum.of(uses)
         rows.append(
             (
-                *(model, name, board.removeprefix("qemu_"), plan, f"{macs:,}" if macs else "-"),
-                *(f"{instructions:,}", _ratio(instructions, macs)),
+                *(setting.model, name, setting.board.removeprefix("qemu_"), setting.plan),
+                *(setting.variant, f"{total.macs:,}" if total.macs else "-"),
+                *(f"{total.instructions:,}", *total.cells()),
                 f"{GOALS[name]:.1f}" if name in GOALS else "-",
                 f"{sum(use.data_instructions for use in uses):,}",
                 f"{sum(use.share for use in uses):.1%}",
@@ -238,8 +343,22 @@ def class_rows(results: Sequence[Measured]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _ratio(instructions: int, macs: int) -> str:
-    return f"{instructions / macs:.2f}" if macs else "-"
+def _sum_if_known(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _ratio(count: int, of: int) -> str:
+    return f"{count / of:.2f}" if of else "-"
+
+
+def json_record(results: Sequence[Measured]) -> dict[str, Any]:
+    """Everything, for programs."""
+    return {
+        "goals": {**GOALS, "requantisation of an output": REQUANTISATION_GOAL},
+        "results": [asdict(result) for result in results],
+        "versions": versions(),
+    }
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -248,14 +367,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     boards = "qemu_cortex_m7,qemu_cortex_m4"
     parser.add_argument("--boards", metavar="A,B", default=boards, help=f"default: {boards}")
     parser.add_argument("--plans", metavar="A,B", default="layers,streamed")
+    parser.add_argument("--variants", metavar="A,B", default="dsp", help="dsp, plain")
     parser.add_argument("--kinds", metavar="A,B", help="operators: conv2d,depthwise_conv2d,...")
     parser.add_argument("--markdown", action="store_true", help="tables of Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure as JSON too")
     options = parser.parse_args(arguments)
     options.names = chosen_names(options.models, parser.error, REAL)
-    for plan in options.plans.split(","):
-        if plan not in PLANS:
-            parser.error(f"there is no plan {plan!r}; plans: {', '.join(PLANS)}")
+    for what, known in (("plans", tuple(PLANS)), ("variants", VARIANTS)):
+        for word in getattr(options, what).split(","):
+            if word not in known:
+                parser.error(f"there is no {word!r} among {what}: {', '.join(known)}")
     return options
 
 
@@ -267,23 +388,22 @@ def main(arguments: list[str] | None = None) -> int:
         for name in those_that_are_there(options.names):
             say(f"{name}: import")
             prepared = read(name)
-            for plan in options.plans.split(","):
-                for board in options.boards.split(","):
-                    say(f"{name}: {plan} on {board}")
-                    with tempfile.TemporaryDirectory() as folder:
-                        profile = measure(prepared, board, plan, Path(folder))
-                    results += measured(prepared, profile, board, name, plan)
+            for setting in (
+                Setting(board, name, plan, variant)
+                for plan in options.plans.split(",")
+                for board in options.boards.split(",")
+                for variant in options.variants.split(",")
+            ):
+                say(f"{name}: {setting.plan} on {setting.board}, {setting.variant}")
+                with tempfile.TemporaryDirectory() as folder:
+                    results += measure(prepared, setting, Path(folder))
         if options.kinds:
             kinds = options.kinds.split(",")
             results = [result for result in results if result.kind in kinds]
         table = markdown_table if options.markdown else plain_table
-        print(table(kernel_rows(results), left=4), table(class_rows(results), left=4), sep="\n\n")
+        print(table(kernel_rows(results), left=4), table(class_rows(results), left=5), sep="\n\n")
         if options.json is not None:
-            record = {
-                "results": [asdict(result) | {"per_mac": result.per_mac} for result in results],
-                "versions": versions(),
-            }
-            write_atomically(options.json, to_json(record))
+            write_atomically(options.json, to_json(json_record(results)))
     except TvmPatchError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from tvm_patch import Prepared, Requirements, prepare
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
@@ -44,6 +47,20 @@ def model_path(name: str) -> Path:
 def read(name: str) -> Prepared:
     """A network in the integer dialect."""
     return prepare(model_path(name), io="int8" if name in _STRIPPED else "model")
+
+
+def random_inputs(prepared: Prepared) -> list[npt.NDArray[Any]]:
+    """Inputs for a device, the same in every run."""
+    rng = np.random.default_rng(0)
+    graph = prepared.network.graph
+    values = []
+    for name in graph.inputs:
+        tensor = graph.tensor[name]
+        if tensor.dtype == "float32":
+            values.append(rng.uniform(-1.0, 1.0, tensor.shape).astype(np.float32))
+        else:
+            values.append(rng.integers(-128, 128, tensor.shape, dtype=tensor.dtype))
+    return values
 
 
 def anchors() -> dict[str, Any]:
