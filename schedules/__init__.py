@@ -19,12 +19,21 @@ from .instructions import Instructions
 from .kernel import Constants, Kernel
 from .micro_kernel import MicroKernel, headers_of
 from .movement import CopyRow, Fill, ResizeNearestRow, StridedSlice, Transpose, nearest_indices
-from .pool import AvgPoolPadded, MeanSpatial, PoolRow
+from .pool import (
+    AccumulateRow,
+    AverageOfSum,
+    AvgPoolPadded,
+    MeanOfSum,
+    MeanSpatial,
+    PoolRow,
+)
 from .softmax import SoftmaxRows
 
 __all__ = [
+    "AccumulateRow",
     "AddFlat",
     "Arithmetic",
+    "AverageOfSum",
     "AvgPoolPadded",
     "Constants",
     "ConvRow",
@@ -38,6 +47,7 @@ __all__ = [
     "Instructions",
     "Kernel",
     "LookupFlat",
+    "MeanOfSum",
     "MeanSpatial",
     "MicroKernel",
     "MulFlat",

@@ -109,18 +109,51 @@ def mean_spatial(
     shift: int,
 ) -> te.Tensor:
     """Requantised mean of int8 [pixels, C] over the pixels: int8 [C]; reduction stage ``acc``."""
+    return mean_of_sum(
+        global_sum(data),
+        pixels=int(data.shape[0]),
+        input_zero_point=input_zero_point,
+        output_zero_point=output_zero_point,
+        multiplier=multiplier,
+        shift=shift,
+    )
+
+
+def global_sum(data: te.Tensor) -> te.Tensor:
+    """Sum of int8 [pixels, C] over the pixels: int32 [C]; the stage is named ``acc``."""
     pixels, channels = (int(extent) for extent in data.shape)
     p = te.reduce_axis((0, pixels), "p")
-    acc = te.compute(
+    return te.compute(
         (channels,), lambda c: te.sum(data[p, c].astype("int32"), axis=[p]), name="acc"
     )
+
+
+def mean_of_sum(
+    total: te.Tensor,
+    *,
+    pixels: int,
+    input_zero_point: int,
+    output_zero_point: int,
+    multiplier: int,
+    shift: int,
+) -> te.Tensor:
+    """Requantised mean of ``pixels`` elements from their sum: int32 [C] to int8 [C]."""
     offset = int32(pixels * input_zero_point)
 
     def element(c: tirx.Var) -> tirx.Expr:
-        scaled = multiply_by_quantized_multiplier(acc[c] - offset, multiplier, shift)
+        scaled = multiply_by_quantized_multiplier(total[c] - offset, multiplier, shift)
         return saturate(scaled + int32(output_zero_point), -128, 127)
 
-    return te.compute((channels,), element, name="out")
+    return te.compute(total.shape, element, name="out")
+
+
+def average_of_sum(total: te.Tensor, *, pixels: int, clamp_min: int, clamp_max: int) -> te.Tensor:
+    """Average of ``pixels`` elements from their sum: int32 [C] to int8 [C]."""
+    return te.compute(
+        total.shape,
+        lambda c: saturate(divide_half_away(total[c], pixels), clamp_min, clamp_max),
+        name="out",
+    )
 
 
 @dataclass(frozen=True)
@@ -274,17 +307,105 @@ class MeanSpatial(_Constantless):
             multiplier=self.multiplier,
             shift=self.shift,
         )
-        sch = s_tir.Schedule(te.create_prim_func([data, out]))
-        acc, result = sch.get_sblock("acc"), sch.get_sblock("out")
-        (channel,) = sch.get_loops(result)
-        outer, inner = sch.split(channel, [None, largest_divisor(self.channels, 4)])
-        sch.unroll(inner)
-        sch.compute_at(acc, outer, preserve_unit_loops=True)
-        acc_channel, pixel = sch.get_loops(acc)[-2:]
-        sch.reorder(pixel, acc_channel)
-        sch.unroll(acc_channel)
-        sch.decompose_reduction(acc, pixel)
-        return finish(sch)
+        return _schedule_sums([data, out], self.channels)
+
+
+@dataclass(frozen=True)
+class AccumulateRow(_Constantless):
+    """Adds the pixels of one row to the sums of those before; the caller begins with zeros.
+
+    Buffers: data int8 [width, channels], sums int32 [channels], out int32 [channels], which is
+    where ``sums`` is.
+    """
+
+    width: int
+    channels: int
+
+    @property
+    def name(self) -> str:
+        """C identifier stem."""
+        return f"accumulate_w{self.width}_c{self.channels}"
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """Schedule: some channels' sums in registers at once."""
+        data = te.placeholder((self.width, self.channels), "int8", "data")
+        sums = te.placeholder((self.channels,), "int32", "sums")
+        acc = global_sum(data)
+        out = te.compute((self.channels,), lambda c: sums[c] + acc[c], name="out")
+        func = _schedule_sums([data, sums, out], self.channels)
+        return func.with_attr("tirx.noalias", False)
+
+
+@dataclass(frozen=True)
+class MeanOfSum(_Constantless):
+    """Means from sums over all pixels; parameters named as the attributes of qnn.mean_of_sum.
+
+    Buffers: total int32 [channels], out int8 [channels], which may begin where ``total`` does.
+    """
+
+    channels: int
+    pixels: int
+    input_zero_point: int
+    output_zero_point: int
+    multiplier: int
+    shift: int
+
+    @property
+    def name(self) -> str:
+        """C identifier stem."""
+        return kernel_name(f"mean_of_sum_c{self.channels}", self, "channels")
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """The function."""
+        total = te.placeholder((self.channels,), "int32", "total")
+        out = mean_of_sum(
+            total,
+            pixels=self.pixels,
+            input_zero_point=self.input_zero_point,
+            output_zero_point=self.output_zero_point,
+            multiplier=self.multiplier,
+            shift=self.shift,
+        )
+        return te.create_prim_func([total, out])
+
+
+@dataclass(frozen=True)
+class AverageOfSum(_Constantless):
+    """Averages from sums over all pixels.
+
+    Buffers: total int32 [channels], out int8 [channels], which may begin where ``total`` does.
+    """
+
+    channels: int
+    pixels: int
+    clamp_min: int
+    clamp_max: int
+
+    @property
+    def name(self) -> str:
+        """C identifier stem."""
+        return kernel_name(f"average_of_sum_c{self.channels}", self, "channels")
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """The function."""
+        total = te.placeholder((self.channels,), "int32", "total")
+        clamp = {"clamp_min": self.clamp_min, "clamp_max": self.clamp_max}
+        return te.create_prim_func([total, average_of_sum(total, pixels=self.pixels, **clamp)])
+
+
+def _schedule_sums(tensors: list[te.Tensor], channels: int) -> tirx.PrimFunc:
+    """Sums over pixels, four channels in registers at once."""
+    sch = s_tir.Schedule(te.create_prim_func(tensors))
+    acc, result = sch.get_sblock("acc"), sch.get_sblock("out")
+    (channel,) = sch.get_loops(result)
+    outer, inner = sch.split(channel, [None, largest_divisor(channels, 4)])
+    sch.unroll(inner)
+    sch.compute_at(acc, outer, preserve_unit_loops=True)
+    acc_channel, pixel = sch.get_loops(acc)[-2:]
+    sch.reorder(pixel, acc_channel)
+    sch.unroll(acc_channel)
+    sch.decompose_reduction(acc, pixel)
+    return finish(sch)
 
 
 def _schedule_windows(tensors: list[te.Tensor], *, unroll: bool = True) -> tirx.PrimFunc:

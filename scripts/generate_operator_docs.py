@@ -31,6 +31,7 @@ from tvm_patch.report.files import write_atomically
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "operators.md"
 
 _SHAPE = (1, 8, 8, 4)
+_SUMS = (1, 1, 1, 4)
 _BINARY_SCALES = {
     "left_shift": 20,
     "lhs_multiplier": 1 << 30,
@@ -95,6 +96,11 @@ def _mean(x: Any) -> Any:
     return ops.mean(x, axes=[1, 2], keepdims=False, **_WEIGHTED, **scales)
 
 
+def _mean_of_sum(x: Any) -> Any:
+    scales = {"multiplier": 1 << 30, "shift": -5}
+    return ops.mean_of_sum(x, pixels=64, keepdims=False, **_WEIGHTED, **scales)
+
+
 def _pad(x: Any) -> Any:
     return ops.pad(x, pad_width=[0, 0, 1, 1, 1, 1, 0, 0], pad_value=0)
 
@@ -136,7 +142,24 @@ _EXAMPLES = (
         lambda x: ops.avg_pool2d(x, **_WINDOW, padding=[1, 1, 1, 1]),
         "with padding: the divisor changes along the border",
     ),
-    Example("qnn.mean", _mean, "over height and width"),
+    Example(
+        "qnn.mean",
+        _mean,
+        "over height and width; of maps of more than one row split into the two that follow",
+    ),
+    Example(
+        "qnn.global_sum",
+        ops.global_sum,
+        "int32; first half of a mean, or of an average over the whole map; ends its stage",
+    ),
+    Example("qnn.mean_of_sum", _mean_of_sum, "second half of a mean", _SUMS, "int32"),
+    Example(
+        "qnn.average_of_sum",
+        lambda x: ops.average_of_sum(x, pixels=64),
+        "second half of an average over the whole map",
+        _SUMS,
+        "int32",
+    ),
     Example("qnn.pad", _pad, "rows and columns; folded into a convolution where that is exact"),
     Example(
         "qnn.resize_nearest",
@@ -224,7 +247,7 @@ _DIALECT = """\
 
 What the importers' operators are folded into. "Kernel" is the class of `schedules/` that makes
 the C function. "In a stage" says whether a stage, which runs tile by tile, may hold the operator:
-it must make each row of its output from a window of input rows.
+it must make each row of its output from a window of input rows, or add rows up.
 """
 
 _FOLDING = """\

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tvm_patch.errors import PlanError
 from tvm_patch.plan import (
+    Access,
     Evaluator,
     Graph,
     Operator,
@@ -69,19 +70,25 @@ def plans(draw: st.DrawFn, graph: Graph) -> Plan:
 
 
 @st.composite
-def stage_sequences(draw: st.DrawFn, graph: Graph) -> tuple[StagePlan, ...]:
-    """Disjoint stages of either mode, in tiles and strips of any size."""
+def stage_sequences(
+    draw: st.DrawFn, graph: Graph, until: int | None = None
+) -> tuple[StagePlan, ...]:
+    """Disjoint stages of either mode before operator ``until``, in tiles and strips of any size."""
     stages: list[StagePlan] = []
-    begin = 0
-    while begin < len(graph.operators):
-        ends = _stage_ends(graph, begin)
+    begin, until = 0, len(graph.operators) if until is None else until
+    while begin < until:
+        ends = [end for end in stage_ends(graph, begin) if end <= until]
         if not ends or not draw(st.booleans()):
             begin += 1
             continue
         end = draw(st.sampled_from(ends))
-        output = graph.tensor[graph.operators[end - 1].output]
-        tile_h = draw(st.integers(1, output.height))
-        tile_w = draw(st.one_of(st.just(output.width), st.integers(1, output.width)))
+        tiled = graph.tensor[graph.operators[end - 1].paced_by]
+        tile_h = draw(st.integers(1, tiled.height))
+        is_sum = graph.operators[end - 1].access is Access.ACCUMULATE
+        widths = [st.just(tiled.width)]
+        if not is_sum:
+            widths.append(st.integers(1, tiled.width))
+        tile_w = draw(st.one_of(*widths))
         operators = graph.operators[begin:end]
         make = draw(st.sampled_from([row_stage, stepped_stage, patch_stage]))
         if make is stepped_stage:
@@ -110,12 +117,12 @@ def stages_in_columns(
     return stepped_stage(operators, tile_h, tile_w, runs, recomputed=recomputed)
 
 
-def _stage_ends(graph: Graph, begin: int, longest: int = 8) -> list[int]:
+def stage_ends(graph: Graph, begin: int, longest: int = 8) -> list[int]:
     """Where a stage that starts at an operator may end."""
     ends = []
     for end in range(begin + 1, min(len(graph.operators), begin + longest) + 1):
         operators = graph.operators[begin:end]
-        if not graph.tensor[operators[-1].output].is_map:
+        if not graph.tensor[operators[-1].paced_by].is_map:
             break
         try:
             stage_operators(graph, patch_stage(operators, 1, 1))

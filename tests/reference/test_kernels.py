@@ -115,7 +115,26 @@ def test_mean(seed, keepdims):
         "multiplier": multiplier,
         "shift": shift,
     }
-    np.testing.assert_array_equal(kernels.mean(data, **attrs), naive.mean(data, **attrs))
+    expected = naive.mean(data, **attrs)
+    np.testing.assert_array_equal(kernels.mean(data, **attrs), expected)
+    del attrs["axes"]
+    total = kernels.global_sum(data)
+    finished = kernels.mean_of_sum(total, pixels=data[0, ..., 0].size, **attrs)
+    np.testing.assert_array_equal(finished, expected)
+
+
+@EXAMPLES
+@given(SEEDS)
+def test_average_of_sum(seed):
+    rng = np.random.default_rng(seed)
+    data = _int8(rng, 1, _int(rng, 1, 6), _int(rng, 1, 6), 4)
+    low = _int(rng, -128, 127)
+    clamp = {"clamp_min": low, "clamp_max": _int(rng, low, 127)}
+    size = list(data.shape[1:3])
+    window = {"pool_size": size, "strides": [1, 1], "padding": [0] * 4, "dilation": [1, 1]}
+    expected = naive.avg_pool2d(data, **window, **clamp)
+    finished = kernels.average_of_sum(kernels.global_sum(data), pixels=size[0] * size[1], **clamp)
+    np.testing.assert_array_equal(finished, expected)
 
 
 @EXAMPLES

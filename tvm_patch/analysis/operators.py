@@ -252,6 +252,14 @@ def _whole(call: _Call) -> Operator:
     return _operator(call, Access.WHOLE)
 
 
+def _global_sum(call: _Call) -> Operator:
+    return _operator(call, Access.ACCUMULATE)
+
+
+def _finishing(call: _Call) -> Operator:
+    return _operator(call, Access.WHOLE, elementwise=True)
+
+
 def _view(call: _Call) -> Operator:
     return _operator(call, Access.VIEW)
 
@@ -284,7 +292,7 @@ def _operator(
         pad_value=pad_value,
         elementwise=elementwise,
         whole_inputs=whole_inputs,
-        streamable=access is Access.ROWS,
+        streamable=access in (Access.ROWS, Access.ACCUMULATE),
     )
 
 
@@ -301,6 +309,9 @@ _DESCRIBERS: Mapping[str, Callable[[_Call], Operator]] = {
     "qnn.max_pool2d": _pool,
     "qnn.avg_pool2d": _pool,
     "qnn.mean": _whole,
+    "qnn.global_sum": _global_sum,
+    "qnn.mean_of_sum": _finishing,
+    "qnn.average_of_sum": _finishing,
     "qnn.pad": _pad,
     "qnn.resize_nearest": _whole,
     "qnn.softmax": _whole,

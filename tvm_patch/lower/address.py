@@ -70,4 +70,4 @@ class ArenaAddresses:
 
 def bytes_of(dtype: str) -> int:
     """Bytes of one element that an address may point to."""
-    return {"int8": 1, "float32": 4}[dtype]
+    return {"int8": 1, "int32": 4, "float32": 4}[dtype]

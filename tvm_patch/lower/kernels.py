@@ -255,6 +255,19 @@ def _mean(request: _Request) -> Kernel:
     )
 
 
+def _global_sum(request: _Request) -> Kernel:
+    return schedules.AccumulateRow(width=request.columns, channels=request.channels)
+
+
+def _mean_of_sum(request: _Request) -> Kernel:
+    parameters = {k: v for k, v in request.attributes.items() if k != "keepdims"}
+    return schedules.MeanOfSum(channels=request.channels, **parameters)
+
+
+def _average_of_sum(request: _Request) -> Kernel:
+    return schedules.AverageOfSum(channels=request.channels, **request.attributes)
+
+
 @dataclass(frozen=True)
 class WithConstantOperand:
     """A two-operand kernel whose second operand is a constant of the model.
@@ -373,15 +386,18 @@ def _strided_slice(request: _Request) -> Kernel:
 
 _CHOICES: Mapping[str, Callable[[_Request], Kernel | tuple[Kernel, ...]]] = {
     "add": _binary,
+    "average_of_sum": _average_of_sum,
     "avg_pool2d": _pool,
     "concatenate": _concatenate,
     "conv2d": _conv2d,
     "dense": _dense,
     "depthwise_conv2d": _depthwise_conv2d,
     "dequantize": _dequantize,
+    "global_sum": _global_sum,
     "lookup": _lookup,
     "max_pool2d": _pool,
     "mean": _mean,
+    "mean_of_sum": _mean_of_sum,
     "mul": _binary,
     "permute_dims": _transpose,
     "quantize": _quantize,

@@ -31,7 +31,7 @@ from tvm_patch.lower.statements import (
     move_bytes,
     sequence,
 )
-from tvm_patch.plan.graph import Tensor
+from tvm_patch.plan.graph import Access, Tensor
 from tvm_patch.plan.layout import FETCH, Block, Group, OperatorLayout, RowWindow
 
 
@@ -103,7 +103,7 @@ class StageLoop:
                 len(tiling.steps),
                 lambda step: self._turn(outermost, _Tile(step + first_step, column)),
             )
-            return tiles
+            return sequence([*self._zeroed_sums(), tiles])
 
         return loop("strip", tiling.tiles_x, strip)
 
@@ -142,6 +142,14 @@ class StageLoop:
             return tirx.const(0, "int32")
         return tirx.min(tile_x * tiling.tile_w, tiling.width - tiling.tile_w)
 
+    def _zeroed_sums(self) -> list[Stmt]:
+        """What rows are added to begins with zeros."""
+        if not self._group.accumulates:
+            return []
+        sums = self._graph.tensor[self._group.output]
+        zeroed = fill_bytes(self._context.pointer(sums, 0), 0, sums.size_bytes)
+        return [*self._marker.data(self._group.operators[-1].operator.name), zeroed]
+
     def _flat_call(self, layout: OperatorLayout) -> Stmt:
         operator = layout.operator
         inputs = [self._context.pointer(self._graph.tensor[name], 0) for name in operator.inputs]
@@ -174,16 +182,17 @@ class StageLoop:
         output = self._group.blocks[layout.operator.output]
         rows = layout.region.rows
         blank = self._context.blank_value(layout)
+        height = self._group.blocks[layout.operator.paced_by].tensor.height
 
         def row_statement(row: Expr) -> Stmt:
             y = rows.scale * tile.position - rows.offset + row
             make = sequence([]) if is_stepped else self._make_row(layout, tile, row, y)
             if output.region is None or blank is None:
-                return branch(is_inside(y, output.tensor.height), make)
+                return branch(is_inside(y, height), make)
             target = self._context.pointer(output.tensor, row * output.row_bytes)
             fill = fill_bytes(target, blank, output.row_bytes)
             made = sequence([make, *self._blank_columns(layout, tile, row, blank)])
-            return branch(is_inside(y, output.tensor.height), made, fill)
+            return branch(is_inside(y, height), made, fill)
 
         begins = self._marker.data(layout.operator.name)
         kept_rows = layout.holding.kept_rows
@@ -267,6 +276,9 @@ class StageLoop:
             else:
                 offset = self._input_offset(layout, name, row, y, x)
                 inputs.append(self._context.pointer(source.tensor, offset))
+        if operator.access is Access.ACCUMULATE:
+            sums = self._context.pointer(block.tensor, 0)
+            return self._context.kernel(operator.name, [*inputs, sums], sums)
         make = self._context.kernel(
             operator.name, inputs, self._context.pointer(block.tensor, target)
         )
@@ -417,6 +429,7 @@ def is_flat(group: Group) -> bool:
     operator = layout.operator
     return (
         group.stage is None
+        and operator.access is Access.ROWS
         and operator.window.is_identity
         and operator.kind != "pad"
         and all(window is None for window in layout.windows)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tvm_patch.errors import PlanError
-from tvm_patch.plan.graph import Graph, Operator
+from tvm_patch.plan.graph import Access, Graph, Operator
 from tvm_patch.plan.record import BufferMode
 
 STEPPED_MODES = (BufferMode.ROWS_COLS, BufferMode.COLS)
@@ -139,6 +139,13 @@ def column_runs(
                 runs.append(ColumnRun(first, last, min(width, tile_w * scale)))
         scale *= operators[place].window.stride_w
     for run in runs:
+        last_one = operators[run.last]
+        if last_one.access is Access.ACCUMULATE:
+            raise PlanError(
+                f"operator {last_one.name} ({last_one.kind}) adds up whole rows: it cannot be "
+                "part of a column run",
+                hint="end the run in front of it",
+            )
         for operator in operators[run.first : run.last]:
             if modes[operator.output] not in STEPPED_MODES:
                 raise PlanError(

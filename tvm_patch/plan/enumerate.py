@@ -96,7 +96,7 @@ def first_stage_ends(graph: Graph) -> tuple[int, ...]:
     """Indices of the operators at which a stage that begins the network may end."""
     ends: list[int] = []
     for end, operator in enumerate(graph.operators):
-        if operator.access is not Access.ROWS or not operator.streamable:
+        if operator.access not in (Access.ROWS, Access.ACCUMULATE) or not operator.streamable:
             break
         # A stage of one operator saves nothing by recomputing halos.
         if end == 0:
@@ -119,10 +119,12 @@ def first_stages(graph: Graph) -> Iterator[StagePlan]:
     """Every patch-tiled first stage worth looking at."""
     for end in first_stage_ends(graph):
         operators = graph.operators[: end + 1]
-        output = graph.tensor[operators[-1].output]
-        for tile_h in tile_sizes(output.height):
-            for tile_w in tile_sizes(output.width):
-                if (tile_h, tile_w) != (output.height, output.width):
+        tiled = graph.tensor[operators[-1].paced_by]
+        is_sum = operators[-1].access is Access.ACCUMULATE
+        widths = (tiled.width,) if is_sum else tile_sizes(tiled.width)
+        for tile_h in tile_sizes(tiled.height):
+            for tile_w in widths:
+                if (tile_h, tile_w) != (tiled.height, tiled.width):
                     yield patch_stage(operators, tile_h, tile_w)
 
 
@@ -155,12 +157,12 @@ def stage_from_split(graph: Graph, split: int | str, grid: tuple[int, int]) -> S
     if not 1 <= count <= len(graph.operators):
         raise PlanError(f"split {split} is not between 1 and {len(graph.operators)} operators")
     operators = graph.operators[:count]
-    output = graph.tensor[operators[-1].output]
+    tiled = graph.tensor[operators[-1].paced_by]
     rows, cols = grid
-    if not output.is_map or not (1 <= rows <= output.height and 1 <= cols <= output.width):
+    if not tiled.is_map or not (1 <= rows <= tiled.height and 1 <= cols <= tiled.width):
         raise PlanError(
-            f"a grid of {rows}x{cols} does not fit tensor {output.name} {list(output.shape)}"
+            f"a grid of {rows}x{cols} does not fit tensor {tiled.name} {list(tiled.shape)}"
         )
-    stage = patch_stage(operators, -(-output.height // rows), -(-output.width // cols))
+    stage = patch_stage(operators, -(-tiled.height // rows), -(-tiled.width // cols))
     stage_operators(graph, stage)
     return stage

@@ -24,6 +24,9 @@ class Access(StrEnum):
     WHOLE = "whole"
     """All of every input is needed at once."""
 
+    ACCUMULATE = "accumulate"
+    """Rows of the input are added up; the output is complete after the last one."""
+
     VIEW = "view"
     """The output is the input's bytes under another shape; nothing runs."""
 
@@ -158,7 +161,7 @@ class Operator:
     whole_inputs : tuple of str
         Inputs needed whole even when the others are read by rows (a broadcast factor).
     streamable : bool
-        Whether it may be part of a stage.
+        Whether it may be part of a stage; if it accumulates, as the last operator.
     """
 
     name: str
@@ -172,6 +175,11 @@ class Operator:
     elementwise: bool = False
     whole_inputs: tuple[str, ...] = ()
     streamable: bool = True
+
+    @property
+    def paced_by(self) -> str:
+        """The map that it goes over from top to bottom: its output, or what it adds up."""
+        return self.inputs[0] if self.access is Access.ACCUMULATE else self.output
 
 
 @dataclass(frozen=True)

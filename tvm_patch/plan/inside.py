@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from tvm_patch.memory import Buffer, Piece
 from tvm_patch.plan.graph import Graph
@@ -40,8 +41,8 @@ def may_take_place_of(layout: OperatorLayout, group: Group, name: str) -> bool:
         return False
     source, target = group.blocks[name], group.blocks[operator.output]
     shrinks = target.tensor.element_bytes <= source.tensor.element_bytes
-    same = source.region == target.region and source.tensor.shape == target.tensor.shape
-    return same and shrinks
+    as_many = prod(source.tensor.shape) == prod(target.tensor.shape)
+    return source.region == target.region and as_many and shrinks
 
 
 def assign_inside(graph: Graph, timeline: Timeline, group: Group) -> Inside:

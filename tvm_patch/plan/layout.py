@@ -161,7 +161,8 @@ class Group:
     operators : tuple of OperatorLayout
         In execution order.
     tiling : Tiling or None
-        Tiles over the output; None for an operator that takes its inputs whole.
+        Tiles over the output, or over the map that the last operator adds up; None for an operator
+        that takes its inputs whole.
     blocks : mapping of str to Block
         By tensor name, all that the group reads or writes.
     stage : StagePlan or None
@@ -181,6 +182,11 @@ class Group:
     def output(self) -> str:
         """The tensor that is materialised."""
         return self.operators[-1].operator.output
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether the output is a sum over rows, complete after the last tile only."""
+        return self.operators[-1].operator.access is Access.ACCUMULATE
 
     @property
     def steps(self) -> int:
@@ -235,7 +241,7 @@ class Group:
         spans: dict[str, range] = {}
         for layout in self.operators:
             rows = layout.holding.computed.rows
-            height = self.blocks[layout.operator.output].tensor.height
+            height = self.blocks[layout.operator.paced_by].tensor.height
             spans[layout.operator.name] = rows.touching(layout.positions(self.tiling), height)
         return spans
 
@@ -302,8 +308,8 @@ def _stays_inside(cols: Span, tiling: Tiling, width: int) -> bool:
 def _layout_operator(
     graph: Graph, operator: Operator, blocks: Mapping[str, Block], holding: Holding, tiling: Tiling
 ) -> OperatorLayout:
-    output = graph.tensor[operator.output]
-    inside = _stays_inside(holding.computed.cols, tiling, output.width)
+    paced_by = graph.tensor[operator.paced_by]
+    inside = _stays_inside(holding.computed.cols, tiling, paced_by.width)
     windows: list[RowWindow | None] = []
     for i, name in enumerate(operator.inputs):
         reads_in_place = operator.kind == "pad" or (not operator.window.has_padding and inside)
@@ -368,12 +374,12 @@ def layer_group(graph: Graph, operator: Operator) -> Group:
 
     An operator without a window makes its output in one go, any other row by row.
     """
-    output = graph.tensor[operator.output]
-    if operator.access is not Access.ROWS or not output.is_map:
+    tiled = graph.tensor[operator.paced_by]
+    if operator.access not in (Access.ROWS, Access.ACCUMULATE) or not tiled.is_map:
         return _whole_group(graph, operator)
     # Row by row, so that what is read may shrink while what is written grows.
-    tile_h = output.height if operator.window.is_identity else 1
-    tiles = Tiling(output.height, output.width, tile_h, output.width)
+    in_one_go = operator.access is Access.ROWS and operator.window.is_identity
+    tiles = Tiling(tiled.height, tiled.width, tiled.height if in_one_go else 1, tiled.width)
     holdings, tiling = stage_holdings(graph, (operator,), tiles)
     names = (*operator.inputs, operator.output)
     blocks = {name: Block(graph.tensor[name], None) for name in names}
@@ -409,13 +415,13 @@ def stage_group(graph: Graph, stage: StagePlan, name: str) -> Group:
     """
     operators = stage_operators(graph, stage)
     operators = (*_fetches(graph, stage, operators), *operators)
-    output = graph.tensor[operators[-1].output]
-    tile_h, tile_w = min(stage.tile_h, output.height), min(stage.tile_w, output.width)
+    tiled = graph.tensor[operators[-1].paced_by]
+    tile_h, tile_w = min(stage.tile_h, tiled.height), min(stage.tile_w, tiled.width)
     made = {operator.output for operator in operators[:-1]}
     made -= set(graph.inputs)
     modes = _checked_modes(graph, name, stage, operators, made)
     runs = column_runs(graph, operators, modes, tile_w)
-    tiles = Tiling(output.height, output.width, tile_h, output.width if runs else tile_w)
+    tiles = Tiling(tiled.height, tiled.width, tile_h, tiled.width if runs else tile_w)
     keeping = (BufferMode.ROWS, BufferMode.ROWS_COLS)
     line_buffered = {tensor for tensor, mode in modes.items() if mode in keeping}
     holdings, tiling = stage_holdings(graph, operators, tiles, line_buffered, runs)
@@ -444,6 +450,12 @@ def stage_group(graph: Graph, stage: StagePlan, name: str) -> Group:
         for op in operators
     )
     group = Group(name, layouts, tiling, blocks, stage, runs)
+    if group.accumulates and tiling.tiles_x > 1:
+        # Strips may overlap, and what lies in two of them would be added twice.
+        raise PlanError(
+            f"stage {name} adds up {tiled.name} in tiles narrower than the map",
+            hint=f"make its tiles {tiled.width} columns wide",
+        )
     for often, seldom in itertools.pairwise(group.rates):
         if often % seldom:
             raise PlanError(
@@ -462,7 +474,7 @@ def _fetches(graph: Graph, stage: StagePlan, operators: Sequence[Operator]) -> t
         When such an input is read elsewhere too, or in strips narrower than the image.
     """
     members = {operator.name for operator in operators}
-    output = graph.tensor[operators[-1].output]
+    tiled = graph.tensor[operators[-1].paced_by]
     fetches: list[Operator] = []
     for name in graph.inputs:
         if stage.mode_of(name) is not BufferMode.ROWS:
@@ -470,7 +482,7 @@ def _fetches(graph: Graph, stage: StagePlan, operators: Sequence[Operator]) -> t
         readers = [graph.operators[i] for i in graph.consumers[name]]
         whole = any(name in reader.whole_inputs for reader in readers)
         elsewhere = any(reader.name not in members for reader in readers)
-        in_strips = stage.tile_w < output.width and not stage.steps_columns
+        in_strips = stage.tile_w < tiled.width and not stage.steps_columns
         if whole or elsewhere or in_strips:
             raise PlanError(
                 f"input {name} cannot be fetched by rows: it is read more than once",
@@ -524,10 +536,15 @@ def stage_operators(graph: Graph, stage: StagePlan) -> tuple[Operator, ...]:
         raise PlanError("a stage must be a run of operators in execution order")
     operators = tuple(graph.operators[i] for i in indices)
     for operator in operators:
-        if operator.access is not Access.ROWS or not operator.streamable:
+        if operator.access not in (Access.ROWS, Access.ACCUMULATE) or not operator.streamable:
             raise PlanError(
                 f"operator {operator.name} ({operator.kind}) cannot be part of a stage",
                 hint="end the stage before it",
+            )
+        if operator.access is Access.ACCUMULATE and operator is not operators[-1]:
+            raise PlanError(
+                f"operator {operator.name} ({operator.kind}) is complete only when a stage ends",
+                hint="end the stage with it",
             )
     members = set(indices)
     for operator in operators[:-1]:

@@ -184,9 +184,9 @@ def stage_holdings(
     graph : Graph
         The network.
     operators : sequence of Operator
-        The stage in execution order; the last one's output is tiled.
+        The stage in execution order; the last one's output is tiled, or the map that it adds up.
     tiling : Tiling
-        Tiles of that output.
+        Tiles of that map.
     line_buffered : collection of str
         Tensors of which rows are kept: modes ROWS and ROWS_COLS.
     runs : sequence of ColumnRun
@@ -286,7 +286,7 @@ class _Walk:
                 # What brings rows from outside brings them whole.
                 whole = Span(need.region.cols.scale, 0, self.graph.tensor[operator.output].width)
                 need = _Need(Region(need.region.rows, need.region.cols.union(whole)), need.rate)
-            holding = self._holding(operator.output, need)
+            holding = self._holding(operator.output, need, operator.paced_by)
             holdings[operator.output] = holding
             ratio = operator.window.stride_h if self.many_rates else 1
             reads = _Need(holding.computed.through(operator, ratio), need.rate * ratio)
@@ -343,9 +343,9 @@ class _Walk:
                     rows = rows.through(stride=1, span=1, pad=0, ratio=ratio)
                 _add(needed, name, _Need(Region(rows, reads.cols), need.rate * ratio), operator)
 
-    def _holding(self, name: str, need: _Need) -> Holding:
+    def _holding(self, name: str, need: _Need, paced_by: str | None = None) -> Holding:
         region, rows = need.region, need.region.rows
-        tensor = self.graph.tensor[name]
+        tensor = self.graph.tensor[paced_by or name]
         cols = region.cols.within(self.tiling.col_starts, tensor.width)
         if name in self.line_buffered:
             new_rows = min(rows.extent, rows.scale)

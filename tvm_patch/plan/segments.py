@@ -139,9 +139,9 @@ class StreamSpace:
             if begin > 0 and self._deadline.passed():
                 return
             last = graph.operators[end - 1]
-            if last.access is not Access.ROWS or not last.streamable:
+            if last.access not in (Access.ROWS, Access.ACCUMULATE) or not last.streamable:
                 return
-            width = graph.tensor[last.output].width
+            width = graph.tensor[last.paced_by].width
             stage = row_stage(graph.operators[begin:end], 1, width, fetched=self._fetched)
             try:
                 group = stage_group(graph, stage, "stage0")
@@ -195,7 +195,8 @@ class StreamSpace:
             for tick, rows in enumerate(rows_in_use(group, readers, name)):
                 freed[tick] += rows * row_bytes
         last_unit = len(group.units) - 1
-        worst = made = tick = 0
+        worst = tick = 0
+        made = output.tensor.size_bytes if group.accumulates else 0
         for grown in counted_growth(group):
             for unit in group.order:
                 made = grown if unit == last_unit else made

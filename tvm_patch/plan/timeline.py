@@ -162,7 +162,7 @@ class Timeline:
         if index is None:
             return 0
         place = self._places[self._graph.operators[index].name]
-        if place.group.stage is not None and place.group.steps == 1:
+        if place.group.accumulates or (place.group.stage is not None and place.group.steps == 1):
             return place.base
         return place.ticks[0]
 
@@ -171,6 +171,9 @@ class Timeline:
         index = self._graph.producer.get(name)
         place = None if index is None else self._places.get(self._graph.operators[index].name)
         if place is None or place.group.steps == 1 or place.group.output != name:
+            return []
+        if place.group.accumulates:
+            # The sums are there, and all needed, from the first row on.
             return []
         return list(zip(place.ticks, counted_growth(place.group), strict=True))
 
@@ -228,6 +231,8 @@ def counted_growth(group: Group) -> list[int]:
     """Bytes of a group's output that count as written in each of its steps."""
     assert group.tiling is not None
     tensor, tile_h = group.blocks[group.output].tensor, group.tiling.tile_h
+    if group.accumulates:
+        return [tensor.size_bytes] * group.steps
     ends = [
         max(0, min(tensor.height, (step + 1) * tile_h)) * tensor.row_bytes
         for step in group.tiling.steps
@@ -246,7 +251,7 @@ def rows_needed(layout: OperatorLayout, name: str, group: Group) -> list[int]:
     """
     assert group.tiling is not None
     tensor = group.blocks[name].tensor
-    height = group.blocks[layout.operator.output].tensor.height
+    height = group.blocks[layout.operator.paced_by].tensor.height
     geometry = layout.operator.window
     window = layout.windows[layout.operator.inputs.index(name)]
     computed = layout.holding.computed.rows

@@ -10,18 +10,21 @@ from __future__ import annotations
 from tvm_patch.qnn import legalize, ops
 from tvm_patch.qnn.boundary import StripBoundary, strip_boundary
 from tvm_patch.qnn.fold import FoldQDQ
+from tvm_patch.qnn.global_pools import SplitGlobalPools, split_global_pools
 from tvm_patch.qnn.lowering import to_integer
 from tvm_patch.qnn.reference import output_names, run_outputs, run_reference
 from tvm_patch.qnn.verify import verify, verify_shapes
 
 __all__ = [
     "FoldQDQ",
+    "SplitGlobalPools",
     "StripBoundary",
     "legalize",
     "ops",
     "output_names",
     "run_outputs",
     "run_reference",
+    "split_global_pools",
     "strip_boundary",
     "to_integer",
     "verify",

@@ -20,7 +20,14 @@ from tvm_patch.schedules.conv import conv2d
 from tvm_patch.schedules.depthwise import depthwise_conv2d
 from tvm_patch.schedules.elementwise import elementwise, lookup
 from tvm_patch.schedules.fixed_point import Requantisation
-from tvm_patch.schedules.pool import avg_pool2d, max_pool2d, mean_spatial
+from tvm_patch.schedules.pool import (
+    average_of_sum,
+    avg_pool2d,
+    global_sum,
+    max_pool2d,
+    mean_of_sum,
+    mean_spatial,
+)
 from tvm_patch.schedules.softmax import exponentials, softmax
 
 Attributes = dict[str, Any]
@@ -211,6 +218,31 @@ def _mean(builder: relax.BlockBuilder, call: relax.Call, attrs: Attributes) -> r
     return builder.call_te(compute, *call.args, primfunc_name_hint="qnn_mean")
 
 
+def _global_sum(builder: relax.BlockBuilder, call: relax.Call, attrs: Attributes) -> relax.Expr:
+    def compute(data: te.Tensor) -> te.Tensor:
+        _, height, width, channels = _shape(data)
+        total = global_sum(topi.reshape(data, (height * width, channels)))
+        return topi.reshape(total, (1, 1, 1, channels))
+
+    return builder.call_te(compute, *call.args, primfunc_name_hint="qnn_global_sum")
+
+
+def _finishing(name: str, finish: Callable[..., te.Tensor]) -> Legalizer:
+    """Legaliser of an operator that makes int8 [C] of a map's sums."""
+
+    def legalize(builder: relax.BlockBuilder, call: relax.Call, attrs: Attributes) -> relax.Expr:
+        result = tuple(int(extent) for extent in call.ty.shape)
+        parameters = {key: value for key, value in attrs.items() if key != "keepdims"}
+
+        def compute(total: te.Tensor) -> te.Tensor:
+            sums = topi.reshape(total, (_shape(total)[3],))
+            return topi.reshape(finish(sums, **parameters), result)
+
+        return builder.call_te(compute, *call.args, primfunc_name_hint=name)
+
+    return legalize
+
+
 def _pad(builder: relax.BlockBuilder, call: relax.Call, attrs: Attributes) -> relax.Expr:
     before, after = attrs["pad_width"][0::2], attrs["pad_width"][1::2]
 
@@ -291,6 +323,9 @@ _LEGALIZERS: dict[str, Legalizer] = {
     "qnn.max_pool2d": _max_pool2d,
     "qnn.avg_pool2d": _avg_pool2d,
     "qnn.mean": _mean,
+    "qnn.global_sum": _global_sum,
+    "qnn.mean_of_sum": _finishing("qnn_mean_of_sum", mean_of_sum),
+    "qnn.average_of_sum": _finishing("qnn_average_of_sum", average_of_sum),
     "qnn.pad": _pad,
     "qnn.resize_nearest": _resize_nearest,
     "qnn.concatenate": _concatenate,

@@ -9,13 +9,14 @@ from tvm import relax
 
 from tvm_patch.qnn.boundary import strip_boundary
 from tvm_patch.qnn.fold import fold_function
+from tvm_patch.qnn.global_pools import split_global_pools
 from tvm_patch.qnn.verify import verify, verify_shapes
 
 Boundary = Literal["model", "int8"]
 
 
 def to_integer(module: tvm.IRModule, *, io: Boundary = "model") -> tvm.IRModule:
-    """Fold a QDQ module into the integer-only dialect and verify the result.
+    """Fold a QDQ module into the integer-only dialect, split global pools, verify the result.
 
     Parameters
     ----------
@@ -47,4 +48,4 @@ def to_integer(module: tvm.IRModule, *, io: Boundary = "model") -> tvm.IRModule:
         verify(folded)
         folded = strip_boundary(folded)
     verify(folded)
-    return folded
+    return split_global_pools(folded)

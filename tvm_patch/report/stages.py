@@ -62,7 +62,7 @@ class StageSummary:
     first_index, last_index : int
         Their numbers in the network.
     tile_h, tile_w : int
-        Rows and columns of the output made in one step.
+        Rows and columns of the output made in one step, or of the map that the stage adds up.
     turns : int
         Steps from top to bottom, those in which only buffers fill included.
     lag_rows : int
@@ -188,7 +188,7 @@ def _stage(graph: Graph, execution: Execution, group: Group, index: int) -> Stag
     sizes = {storage.name: storage.size_bytes for storage in execution.storages}
     storages = {execution.storage_of[tensor.tensor] for tensor in held}
     stores = sum(each.store.size_bytes for each in group.operators if each.store)
-    output = group.blocks[group.output].tensor
+    tiled = group.blocks[group.operators[-1].operator.paced_by].tensor
     own_macs = sum(operator.macs for operator in members)
     return StageSummary(
         index=index,
@@ -198,7 +198,7 @@ def _stage(graph: Graph, execution: Execution, group: Group, index: int) -> Stag
         last_index=graph.operator_index[members[-1].name],
         tile_h=group.tiling.tile_h,
         # A column run has tiles of its own inside those of its stage.
-        tile_w=min(group.stage.tile_w, output.width),
+        tile_w=min(group.stage.tile_w, tiled.width),
         turns=len(group.tiling.steps),
         lag_rows=-group.tiling.steps.start * group.tiling.tile_h,
         modes=dict(Counter(tensor.mode for tensor in held)),
@@ -317,9 +317,14 @@ def _held_text(tensor: HeldTensor) -> str:
 
 def short_kind(kind: str) -> str:
     """A kind of operator in a word."""
-    return {"depthwise_conv2d": "depthwise", "resize_nearest": "resize"}.get(
-        kind, kind.removesuffix("2d")
-    )
+    shorter = {
+        "average_of_sum": "average",
+        "depthwise_conv2d": "depthwise",
+        "global_sum": "sum",
+        "mean_of_sum": "mean",
+        "resize_nearest": "resize",
+    }
+    return shorter.get(kind, kind.removesuffix("2d"))
 
 
 def _range_text(first: int, last: int) -> str:

@@ -6,18 +6,30 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
-from tests.support import EXAMPLES_FACTOR, plans
+from tests.support import EXAMPLES_FACTOR, plans, stage_ends, stage_sequences
+from tvm_patch.errors import PlanError
 from tvm_patch.lower import lower_network
 from tvm_patch.pipeline import Prepared, prepare
-from tvm_patch.plan import Evaluator, InputMode, Plan
+from tvm_patch.plan import (
+    Access,
+    Evaluator,
+    Graph,
+    InputMode,
+    Plan,
+    StagePlan,
+    patch_stage,
+    row_stage,
+)
+from tvm_patch.plan.layout import stage_group
 from tvm_patch.plan.segments import StreamSpace, segment_sequences
+from tvm_patch.testing.blocks import NetworkLimits
 from tvm_patch.testing.native import NativeModel
 from tvm_patch.testing.networks import RandomNetwork
 from tvm_patch.testing.reference import random_inputs, run_reference
-from tvm_patch.testing.strategies import networks, window_networks
+from tvm_patch.testing.strategies import WINDOW_BLOCKS, networks, window_networks
 
 TOLERANCE_BYTES = 64
 
@@ -74,3 +86,32 @@ def test_an_input_fetched_by_rows(data: st.DataObject) -> None:
     native = check(network, model, plan)
     # Each row once at most, from top to bottom; rows that nothing reads are left out.
     assert native.rows_fetched == sorted(set(native.rows_fetched))
+
+
+@st.composite
+def stages_with_a_pool(draw: st.DrawFn, graph: Graph) -> tuple[StagePlan, ...]:
+    """Any stages, with one at the end in which a global pool takes the rows as they are made."""
+    (end,) = (i for i, op in enumerate(graph.operators) if op.access is Access.ACCUMULATE)
+    begins = [begin for begin in range(end + 1) if end + 1 in stage_ends(graph, begin)]
+    begin = draw(st.sampled_from(begins))
+    tiled = graph.tensor[graph.operators[end].paced_by]
+    make = draw(st.sampled_from([row_stage, row_stage, patch_stage]))
+    tile_h = draw(st.integers(1, tiled.height))
+    last = make(graph.operators[begin : end + 1], tile_h, tiled.width)
+    try:
+        stage_group(graph, last, "stage")
+    except PlanError:
+        reject()
+    return (*draw(stage_sequences(graph, begin)), last)
+
+
+@settings(max_examples=15 * EXAMPLES_FACTOR)
+@given(st.data())
+def test_a_global_pool_at_the_end_of_a_stage(data: st.DataObject) -> None:
+    limits = NetworkLimits(max_size=14, blocks=WINDOW_BLOCKS, heads=("mean", "pool"))
+    network = data.draw(networks(limits))
+    model = prepared(network)
+    graph = model.network.graph
+    assume(any(op.access is Access.ACCUMULATE for op in graph.operators))
+    evaluator = Evaluator(graph)
+    check(network, model, evaluator.pack(evaluator.evaluate(data.draw(stages_with_a_pool(graph)))))

@@ -120,3 +120,32 @@ def test_tiles_wholly_beside_the_image_of_an_inner_tensor(grid: tuple[int, int])
     data = network.emit(pad, "margin")
     data = network.conv2d(data, 4, (1, 1))
     assert_equal_to_reference(network, data, grid)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8])
+def test_a_global_sum_at_the_end_of_a_stage(rows: int) -> None:
+    network = IntegerNetwork((1, 15, 13, 3), seed=9)
+    data = network.conv2d(network.input, 6, (3, 3), padding=(1, 1, 1, 1), zero_point=-4)
+    data = network.depthwise(data, (3, 3), strides=(2, 2), padding=(1, 1, 1, 1), zero_point=8)
+    total = network.emit(qnn.ops.global_sum(data), "total")
+    assert_equal_to_reference(network, total, (rows, 1))
+
+
+def test_a_global_sum_alone_in_a_stage_and_finished_behind_it() -> None:
+    network = IntegerNetwork((1, 6, 5, 7), seed=10)
+    total = network.emit(qnn.ops.global_sum(network.input), "total")
+    assert_equal_to_reference(network, total, (6, 1))
+    network = IntegerNetwork((1, 6, 5, 7), seed=10)
+    total = network.emit(qnn.ops.global_sum(network.input), "total")
+    pooled = network.emit(qnn.ops.average_of_sum(total, pixels=30), "pooled")
+    read = read_network(network.finish(pooled), name="network")
+    evaluator = Evaluator(read.graph)
+    image = np.random.default_rng(7).integers(-128, 128, (1, 6, 5, 7), dtype=np.int8)
+    sums = image.sum(axis=(1, 2), dtype=np.int64)
+    expected = np.sign(sums) * ((np.abs(sums) + 15) // 30)
+    for stages in ((), (row_stage(read.graph.operators[:1], 1, 5),)):
+        plan = evaluator.pack(evaluator.evaluate(stages))
+        native = NativeModel(lower_network(read, plan, c_name="network"))
+        # Sums begin with zeros in every run.
+        for _ in range(2):
+            np.testing.assert_array_equal(native.run(image)["pooled"][:, 0, 0], expected)

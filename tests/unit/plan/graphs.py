@@ -53,6 +53,12 @@ class GraphBuilder:
         )
         return name
 
+    def total(self, name: str, source: str) -> str:
+        """The sum over a map's pixels."""
+        self.tensors.append(Tensor(name, (1, 1, 1, self._shape(source)[3]), "int32"))
+        self.operators.append(Operator(name, "global_sum", (source,), name, Access.ACCUMULATE))
+        return name
+
     def whole(self, name: str, source: str, shape: Sequence[int]) -> str:
         """An operator that needs its input whole."""
         self.tensors.append(Tensor(name, tuple(shape)))
@@ -75,6 +81,23 @@ def small_chain() -> Graph:
     second = builder.conv3("second", first, 16, stride=2)
     third = builder.conv3("third", second, 4)
     head = builder.whole("head", third, (1, 10))
+    return builder.finish(head)
+
+
+def pooled_chain() -> Graph:
+    """Two 3x3 convolutions, the sum over all pixels, and a head that it is finished in."""
+    builder = GraphBuilder(10, 9, 3)
+    first = builder.conv3("first", "image", 8)
+    second = builder.conv3("second", first, 24, stride=2)
+    total = builder.total("total", second)
+    builder.tensors.append(Tensor("mean", (1, 24)))
+    builder.operators.append(
+        Operator(
+            "mean", "mean_of_sum", (total,), "mean", Access.WHOLE, elementwise=True,
+            streamable=False,
+        )
+    )  # fmt: skip
+    head = builder.whole("head", "mean", (1, 10))
     return builder.finish(head)
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.plan.graphs import GraphBuilder, residual_block, small_chain
+from tests.unit.plan.graphs import GraphBuilder, pooled_chain, residual_block, small_chain
 from tvm_patch.deadline import Deadline
 from tvm_patch.errors import DoesNotFitError, PlanError
+from tvm_patch.memory import lower_bound_bytes
 from tvm_patch.plan import (
     STACK_RESERVE_BYTES,
     Buffering,
@@ -28,6 +29,7 @@ from tvm_patch.plan import (
     stage_from_split,
 )
 from tvm_patch.plan.enumerate import tile_sizes
+from tvm_patch.plan.segments import StreamSpace, segment_sequences
 
 
 def test_a_stage_ends_only_where_one_tensor_is_handed_on() -> None:
@@ -40,6 +42,32 @@ def test_the_least_memory_is_no_more_than_layer_by_layer() -> None:
     plan = choose_plan(graph, Requirements(objective="memory"))
     assert plan.stages
     assert plan.memory.arena_bytes < layer_by_layer(graph).memory.arena_bytes
+
+
+def test_a_stage_may_end_with_a_sum_in_tiles_of_full_width() -> None:
+    graph = pooled_chain()
+    assert [graph.operators[i].name for i in first_stage_ends(graph)] == ["second", "total"]
+    plan = choose_plan(graph, Requirements(objective="memory"))
+    assert plan.stages[-1].operators[-1] == "total"
+    for buffering in ("patch", "rows"):
+        stages = [
+            c.stages[-1]
+            for c in enumerate_candidates(Evaluator(graph), buffering=buffering)
+            if c.stages
+        ]
+        summed = [stage for stage in stages if stage.operators[-1] == "total"]
+        assert summed
+        assert all(stage.tile_w == 5 for stage in summed)
+
+
+def test_the_least_peak_of_live_bytes_is_that_of_the_storages() -> None:
+    graph = pooled_chain()
+    space = StreamSpace(graph)
+    bounds = [
+        lower_bound_bytes(Evaluator(graph).evaluate(stages).execution.problem())
+        for stages in segment_sequences(space, 1)
+    ]
+    assert bounds[0] <= space.least_peak_bytes
 
 
 @settings(max_examples=30, deadline=None)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.plan.graphs import GraphBuilder, residual_block, small_chain
+from tests.unit.plan.graphs import GraphBuilder, pooled_chain, residual_block, small_chain
 from tvm_patch.errors import PlanError
-from tvm_patch.plan import Graph, StagePlan, Window, row_stage, stage_from_split
+from tvm_patch.plan import Graph, StagePlan, Window, patch_stage, row_stage, stage_from_split
 from tvm_patch.plan.layout import groups_of, layer_group, stage_group
 
 
@@ -126,3 +126,44 @@ def test_a_stage_runs_what_is_in_front_of_a_stride_more_often() -> None:
     group = stage_group(graph, row_stage(graph.operators[:3], 1, 8), "stage0")
     assert group.rates == (2, 1)
     assert group.order == (0, 0, 1, 2)
+
+
+@pytest.mark.parametrize("tile_h", [1, 2, 5])
+def test_a_stage_that_adds_up_goes_over_the_rows_that_it_adds(tile_h: int) -> None:
+    graph = pooled_chain()
+    group = stage_group(graph, row_stage(graph.operators[:3], tile_h, 5), "stage0")
+    assert group.accumulates
+    assert group.tiling is not None
+    assert (group.tiling.height, group.tiling.width) == (5, 5)
+    assert group.macs == sum(operator.macs for operator in graph.operators)
+    total = group.operators[-1]
+    rows = [
+        total.holding.computed.rows.start(position) + row
+        for position in total.positions(group.tiling)
+        for row in range(total.rows)
+    ]
+    assert [row for row in rows if 0 <= row < 5] == list(range(5))
+
+
+def test_a_sum_on_its_own_reads_row_by_row() -> None:
+    graph = pooled_chain()
+    group = layer_group(graph, graph.operators[2])
+    assert group.accumulates
+    assert group.steps == graph.tensor["second"].height
+
+
+def test_a_sum_in_strips_would_add_what_overlaps_twice() -> None:
+    graph = pooled_chain()
+    for make in (row_stage, patch_stage):
+        with pytest.raises(PlanError, match="narrower") as caught:
+            stage_group(graph, make(graph.operators[:3], 1, 4), "stage0")
+        assert caught.value.hint == "make its tiles 5 columns wide"
+
+
+def test_a_sum_ends_its_stage() -> None:
+    builder = GraphBuilder(4, 4, 2)
+    total = builder.total("total", builder.conv3("conv", "image", 2))
+    graph = builder.finish(builder.conv3("next", total, 2))
+    with pytest.raises(PlanError, match=r"total \(global_sum\)") as caught:
+        stage_group(graph, row_stage(graph.operators, 1, 1), "stage0")
+    assert caught.value.hint == "end the stage with it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.plan.graphs import GraphBuilder, residual_block, small_chain
+from tests.unit.plan.graphs import GraphBuilder, pooled_chain, residual_block, small_chain
 from tvm_patch.memory import allocate
 from tvm_patch.plan import (
     Access,
@@ -128,3 +128,25 @@ def test_float_input_quantised_in_place() -> None:
     )
     graph = builder.finish(builder.window("conv", "integers", Window(3, 3), 2))
     assert execute(graph).storage_of["integers"] == "image"
+
+
+def test_sums_are_there_from_a_group_s_beginning_and_what_they_add_shrinks() -> None:
+    graph = pooled_chain()
+    execution = execute(graph)
+    buffers = {buffer.name: buffer for buffer in execution.storages}
+    assert buffers["total"].size_bytes == 24 * 4
+    assert not buffers["total"].pieces
+    assert live(execution, "total")[0] == execution.ticks["total"][0]
+    begins = [piece.begin_bytes for piece in buffers["second"].pieces]
+    assert begins[-1] == buffers["second"].size_bytes - 5 * 24
+    # Sums are finished where they are.
+    assert execution.storage_of["mean"] == "total"
+    assert live(execution, "total")[1] == execution.ticks["head"][1]
+
+
+def test_a_map_that_is_added_up_as_it_is_made_is_never_whole() -> None:
+    graph = pooled_chain()
+    execution = execute(graph, row_stage(graph.operators[:3], 1, 5))
+    buffers = {buffer.name: buffer for buffer in execution.storages}
+    assert buffers["second"].size_bytes == 5 * 24
+    assert live(execution, "total")[0] == execution.ticks["stage0"][0]

@@ -136,6 +136,22 @@ CASES: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
             x, axes=[1, 2], keepdims=True, multiplier=1800000000, shift=-5, **ZERO_POINTS
         ),
     ),
+    "global_sum": (MAP, ops.global_sum),
+    "mean_of_sum": (
+        MAP,
+        lambda x: ops.mean_of_sum(
+            ops.global_sum(x),
+            pixels=72,
+            keepdims=False,
+            multiplier=2**31 // 72,
+            shift=1,
+            **ZERO_POINTS,
+        ),
+    ),
+    "average_of_sum": (
+        MAP,
+        lambda x: ops.average_of_sum(ops.global_sum(x), pixels=72, clamp_min=-1, clamp_max=1),
+    ),
     "pad": (MAP, lambda x: ops.pad(x, pad_width=[0, 0, 1, 2, 0, 3, 1, 0], pad_value=-7)),
     "resize_nearest": (MAP, lambda x: ops.resize_nearest(x, out_height=18, out_width=5)),
     "resize_nearest_corners": (

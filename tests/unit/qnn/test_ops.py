@@ -49,6 +49,13 @@ ADD = {
     "output_shift": -18,
 }
 
+MEAN = {
+    "pixels": 48,
+    "input_zero_point": 3,
+    "output_zero_point": 0,
+    "multiplier": 1 << 30,
+    "shift": -5,
+}
 CASES = {
     "conv2d": (lambda x: _conv(x, strides=[2, 2], padding=[1, 1, 0, 0]), [1, 4, 3, 5]),
     "conv2d_dilated": (lambda x: _conv(x, dilation=[2, 2]), [1, 4, 2, 5]),
@@ -99,11 +106,24 @@ CASES = {
         ),
         [1, 4],
     ),
+    "global_sum": (ops.global_sum, [1, 1, 1, 4]),
+    "mean_of_sum": (lambda x: ops.mean_of_sum(ops.global_sum(x), **MEAN, keepdims=False), [1, 4]),
+    "mean_of_sum_keepdims": (
+        lambda x: ops.mean_of_sum(ops.global_sum(x), **MEAN, keepdims=True),
+        [1, 1, 1, 4],
+    ),
+    "average_of_sum": (
+        lambda x: ops.average_of_sum(ops.global_sum(x), pixels=48),
+        [1, 1, 1, 4],
+    ),
     "resize": (lambda x: ops.resize_nearest(x, out_height=16, out_width=12), [1, 16, 12, 4]),
     "pad": (lambda x: ops.pad(x, pad_width=[0, 0, 1, 2, 3, 4, 0, 0], pad_value=-1), [1, 11, 13, 4]),
     "concatenate": (lambda x: ops.concatenate([x, x], axis=3), [1, 8, 6, 8]),
     "dequantize": (lambda x: ops.dequantize(x, scale=0.5, zero_point=3), [1, 8, 6, 4]),
 }
+
+
+SUMS = relax.Var("sums", relax.TensorType([1, 1, 1, 4], "int32"))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -170,6 +190,13 @@ def test_registration_is_idempotent():
             lambda x: ops.avg_pool2d(x, pool_size=[2, 2], strides=[1, 1], padding=[2, 0, 0, 0]),
             "padding",
         ),
+        (lambda x: ops.average_of_sum(x, pixels=48), "int32"),
+        (lambda x: ops.average_of_sum(SUMS, pixels=0), "pixels"),
+        (lambda x: ops.average_of_sum(SUMS, pixels=4, clamp_max=-129), "clamp"),
+        (lambda x: ops.mean_of_sum(SUMS, **MEAN | {"output_zero_point": 128}, keepdims=True),
+         "output_zero_point"),
+        (lambda x: ops.average_of_sum(relax.Var("s", relax.TensorType([1, 2, 1, 4], "int32")),
+                                      pixels=4), "one pixel"),
         (lambda x: ops.dense(x, np.zeros((2, 4)), *_per_channel(2), input_zero_point=0,
                              output_zero_point=0), "dimensions"),
     ],

@@ -108,7 +108,7 @@ def test_what_falls_back_is_named_with_its_reason(graph: Graph, plan: Plan) -> N
     (reason,) = fallbacks(graph, parts)
     assert fallbacks(graph, parts)[reason] == ("mean", "logits", "probabilities")
     assert fallbacks_text(graph, parts) == [
-        "in no stage, since it needs its input whole: 22 mean, 23 dense, 24 softmax"
+        "in no stage, since it needs its input whole: 23 mean, 24 dense, 25 softmax"
     ]
 
 

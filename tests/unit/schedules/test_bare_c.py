@@ -12,13 +12,16 @@ from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812
 
 from tvm_patch.schedules import (
+    AccumulateRow,
     AddFlat,
+    AverageOfSum,
     AvgPoolPadded,
     ConvRow,
     Dense,
     DepthwiseRow,
     DequantizeFlat,
     Kernel,
+    MeanOfSum,
     MeanSpatial,
     MulFlat,
     PoolRow,
@@ -39,6 +42,9 @@ KERNELS: list[Kernel] = [
     AddFlat(96, 96, 4, -3, -5, 20, 2**30, 0, 1500000000, -1, 1600000000, -18, -128, 127),
     AvgPoolPadded(8, 8, 3, 8, 8, 3, 3, 1, 1, 1, 1, 1, 1, -128, 127),
     MeanSpatial(49, 64, -128, -128, 1500000000, -8),
+    AccumulateRow(7, 64),
+    MeanOfSum(64, 49, -128, -128, 1500000000, -8),
+    AverageOfSum(64, 49, -128, 127),
     SoftmaxRows(2, 10, 1500000000, 23, -200),
     QuantizeFlat(100, -3),
     DequantizeFlat(100, -3),
@@ -51,6 +57,7 @@ CLAMPED_TO_ONE_VALUE: list[Kernel] = [
     PoolRow("max", 26, 3, 4, 2, 2, 2, 5, 5),
     PoolRow("avg", 26, 3, 4, 2, 2, 2, 5, 5),
     AvgPoolPadded(7, 6, 3, 7, 6, 3, 3, 1, 1, 1, 1, 1, 1, 5, 5),
+    AverageOfSum(24, 49, 5, 5),
     MulFlat(24, 24, 1, -2, 3, 1500000000, -7, 5, 5),
 ]
 
@@ -84,7 +91,7 @@ def test_functions_share_one_translation_unit() -> None:
     functions = {kernel.name: lower_to_bare(kernel.prim_func(), kernel.name) for kernel in KERNELS}
     source = print_c(functions)
     for kernel in KERNELS:
-        assert re.search(rf"void {kernel.name}\([a-z0-9_]+\* (data|lhs)", source)
+        assert re.search(rf"void {kernel.name}\([a-z0-9_]+\* (data|lhs|total)", source)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
@@ -105,7 +112,7 @@ def test_equal_kernels_print_equal_c(kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("kernel", CLAMPED_TO_ONE_VALUE, ids=lambda kernel: kernel.name)
 def test_clamp_to_one_value_compiles_without_warnings(kernel: Kernel) -> None:
-    data = [np.zeros(1, np.int8).repeat(_size(param)) for param in kernel.prim_func().params]
+    data = [np.zeros(_size(p), str(p.dtype)) for p in kernel.prim_func().params]
     inputs = len(data) - len(kernel.constants) - 1
     constants = {
         "weight": np.ones(_weight_shape(kernel), np.int8),

@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tvm_patch.schedules import (
+    AccumulateRow,
+    AverageOfSum,
     AvgPoolPadded,
     CopyRow,
     Fill,
+    MeanOfSum,
     MeanSpatial,
     PoolRow,
     ResizeNearestRow,
@@ -123,6 +126,35 @@ def test_mean_equals_litert_arithmetic(run, shift: int, channels: int) -> None:
     total = (data.astype(np.int64) + 7).sum(axis=0)
     expected = np.clip(naive.multiply(total, multiplier, shift) + 11, -128, 127).astype(np.int8)
     np.testing.assert_array_equal(run(kernel, [data], {}), expected)
+
+
+@pytest.mark.parametrize("run", [run_llvm, run_c])
+@pytest.mark.parametrize(("width", "channels"), [(1, 1), (5, 6), (7, 8), (300, 3)])
+def test_a_row_is_added_to_the_sums_of_those_before(run, width: int, channels: int) -> None:
+    rng = np.random.default_rng(14)
+    data = rng.integers(-128, 128, (width, channels)).astype(np.int8)
+    sums = rng.integers(-(10**6), 10**6, channels).astype(np.int32)
+    expected = sums + data.sum(axis=0, dtype=np.int32)
+    np.testing.assert_array_equal(run(AccumulateRow(width, channels), [data, sums], {}), expected)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("channels", [1, 6, 8])
+def test_sums_are_finished_in_place_too(channels: int, in_place: bool) -> None:
+    rng = np.random.default_rng(15)
+    total = rng.integers(-128 * 49, 127 * 49 + 1, channels).astype(np.int32)
+
+    def run(kernel: MeanOfSum | AverageOfSum) -> naive.Array:
+        out = run_c(kernel, [total.copy()], {}, in_place=in_place)
+        return out.view(np.int8)[:channels]
+
+    multiplier, shift = 2**31 // 49, -1
+    mean = naive.multiply(total.astype(np.int64) + 7 * 49, multiplier, shift) + 11
+    expected = np.clip(mean, -128, 127).astype(np.int8)
+    kernel = MeanOfSum(channels, 49, -7, 11, multiplier, shift)
+    np.testing.assert_array_equal(run(kernel), expected)
+    average = np.clip(divide_half_away(total.astype(np.int64), 49), -100, 90).astype(np.int8)
+    np.testing.assert_array_equal(run(AverageOfSum(channels, 49, -100, 90)), average)
 
 
 @pytest.mark.parametrize("run", [run_llvm, run_c])

@@ -1,4 +1,4 @@
-"""``qnn.max_pool2d``, ``qnn.avg_pool2d``, ``qnn.mean`` and ``qnn.resize_nearest``."""
+"""Pools, global pools whole and in two steps, and ``qnn.resize_nearest``."""
 
 from __future__ import annotations
 
@@ -64,6 +64,61 @@ def mean(
         output_zero_point=int(output_zero_point),
         multiplier=int(multiplier),
         shift=int(shift),
+    )
+
+
+def global_sum(data: Any) -> relax.Call:
+    """Sum over all pixels: ``[1, H, W, C]`` int8 to ``[1, 1, 1, C]`` int32.
+
+    The first half of a global pool; it can take a map's rows as they are made.
+    """
+    return registry.make_call("qnn.global_sum", [data])
+
+
+def mean_of_sum(
+    total: Any,
+    *,
+    pixels: int,
+    keepdims: bool,
+    input_zero_point: int,
+    output_zero_point: int,
+    multiplier: int,
+    shift: int,
+) -> relax.Call:
+    """What :func:`mean` makes of a map whose ``pixels`` add up to ``total``.
+
+    ``[1, 1, 1, C]`` int32 to ``[1, 1, 1, C]`` or ``[1, C]`` int8; ``acc = total - pixels *
+    input_zero_point``, the rest as there.
+    """
+    return registry.make_call(
+        "qnn.mean_of_sum",
+        [total],
+        pixels=int(pixels),
+        keepdims=int(keepdims),
+        input_zero_point=int(input_zero_point),
+        output_zero_point=int(output_zero_point),
+        multiplier=int(multiplier),
+        shift=int(shift),
+    )
+
+
+def average_of_sum(
+    total: Any,
+    *,
+    pixels: int,
+    clamp_min: int = registry.INT8_MIN,
+    clamp_max: int = registry.INT8_MAX,
+) -> relax.Call:
+    """What :func:`avg_pool2d` makes of a window whose ``pixels`` elements add up to ``total``.
+
+    ``[1, 1, 1, C]``, int32 to int8, rounded half away from zero.
+    """
+    return registry.make_call(
+        "qnn.average_of_sum",
+        [total],
+        pixels=int(pixels),
+        clamp_min=int(clamp_min),
+        clamp_max=int(clamp_max),
     )
 
 
@@ -137,6 +192,34 @@ def _infer_mean(call: relax.Call) -> Any:
     return registry.int8_tensor((data[0], *middle, data[3]))
 
 
+def _infer_global_sum(call: relax.Call) -> Any:
+    data = registry.tensor_type(call, 0, "data", "int8", 4)
+    return relax.TensorType([data[0], 1, 1, data[3]], "int32")
+
+
+def _sums(call: relax.Call, attrs: dict[str, Any]) -> registry.Shape:
+    """Shape of the sums that a call finishes."""
+    total = registry.tensor_type(call, 0, "total", "int32", 4)
+    if total[1:3] != (1, 1):
+        raise ValueError(f"{registry.op_name(call)}: sums must be of one pixel, got {list(total)}")
+    if attrs["pixels"] < 1:
+        raise ValueError(f"{registry.op_name(call)}: pixels = {attrs['pixels']} is below one")
+    return total
+
+
+def _infer_mean_of_sum(call: relax.Call) -> Any:
+    attrs = registry.attributes(call)
+    registry.check_zero_points(call, attrs)
+    total = _sums(call, attrs)
+    return registry.int8_tensor(total if attrs["keepdims"] else (total[0], total[3]))
+
+
+def _infer_average_of_sum(call: relax.Call) -> Any:
+    attrs = registry.attributes(call)
+    registry.check_clamp(call, attrs)
+    return registry.int8_tensor(_sums(call, attrs))
+
+
 def _infer_resize_nearest(call: relax.Call) -> Any:
     attrs = registry.attributes(call)
     data = registry.tensor_type(call, 0, "data", "int8", 4)
@@ -150,4 +233,7 @@ def _infer_resize_nearest(call: relax.Call) -> Any:
 registry.register("qnn.max_pool2d", "int8 maximum pooling", _infer_pool)
 registry.register("qnn.avg_pool2d", "int8 average pooling", _infer_pool)
 registry.register("qnn.mean", "int8 mean over H and W with rescaling", _infer_mean)
+registry.register("qnn.global_sum", "int32 sum of int8 over H and W", _infer_global_sum)
+registry.register("qnn.mean_of_sum", "int8 mean of a global sum", _infer_mean_of_sum)
+registry.register("qnn.average_of_sum", "int8 average of a global sum", _infer_average_of_sum)
 registry.register("qnn.resize_nearest", "int8 nearest-neighbour resize", _infer_resize_nearest)

@@ -180,8 +180,7 @@ def avg_pool2d(
     )
     ones = np.ones_like(data, dtype=np.int64)
     count = _windows(_padded(ones, padding, 0), pool_size, strides, (1, 1)).sum(axis=(3, 4))
-    half_away = np.sign(total) * ((np.abs(total) + count // 2) // count)
-    return _clamp(half_away, clamp_min, clamp_max)
+    return _clamp(_divide_half_away(total, count), clamp_min, clamp_max)
 
 
 def mean(
@@ -199,6 +198,40 @@ def mean(
     total = shifted.sum(axis=tuple(axes), keepdims=bool(keepdims))
     scaled = arithmetic.multiply_by_quantized_multiplier(total, multiplier, shift)
     return _clamp(scaled + output_zero_point, arithmetic.INT8_MIN, arithmetic.INT8_MAX)
+
+
+def global_sum(data: Array) -> Array:
+    """``qnn.global_sum``."""
+    total: Array = data.sum(axis=(1, 2), keepdims=True, dtype=np.int32)
+    return total
+
+
+def mean_of_sum(
+    total: Array,
+    *,
+    pixels: int,
+    keepdims: int,
+    input_zero_point: int,
+    output_zero_point: int,
+    multiplier: int,
+    shift: int,
+) -> Array:
+    """``qnn.mean_of_sum``."""
+    shifted = total.astype(np.int64) - pixels * input_zero_point
+    scaled = arithmetic.multiply_by_quantized_multiplier(shifted, multiplier, shift)
+    result = _clamp(scaled + output_zero_point, arithmetic.INT8_MIN, arithmetic.INT8_MAX)
+    return result if keepdims else result[:, 0, 0]
+
+
+def average_of_sum(total: Array, *, pixels: int, clamp_min: int, clamp_max: int) -> Array:
+    """``qnn.average_of_sum``."""
+    return _clamp(_divide_half_away(total.astype(np.int64), pixels), clamp_min, clamp_max)
+
+
+def _divide_half_away(total: Array, count: Array | int) -> Array:
+    """Quotients rounded half away from zero."""
+    result: Array = np.sign(total) * ((np.abs(total) + count // 2) // count)
+    return result
 
 
 def pad(data: Array, *, pad_width: Sequence[int], pad_value: int) -> Array:
@@ -264,6 +297,9 @@ KERNELS: Mapping[str, Kernel] = {
         max_pool2d,
         avg_pool2d,
         mean,
+        global_sum,
+        mean_of_sum,
+        average_of_sum,
         pad,
         resize_nearest,
         concatenate,
