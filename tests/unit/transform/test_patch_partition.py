@@ -56,14 +56,14 @@ def test_the_input_module_is_unchanged(digits: Prepared) -> None:
 
 
 def test_a_limit_that_nothing_fits(digits: Prepared) -> None:
-    with pytest.raises(DoesNotFitError, match="4096") as caught:
+    with pytest.raises(DoesNotFitError, match="4,096") as caught:
         PatchPartition(ram="4K")(digits.module)
     assert caught.value.required_bytes > caught.value.available_bytes == 4096
 
 
 def test_errors_keep_their_type_in_a_sequence_of_passes(digits: Prepared) -> None:
     sequence = tvm.transform.Sequential([PatchPartition(ram="4K")])
-    with pytest.raises(DoesNotFitError, match="4096"):
+    with pytest.raises(DoesNotFitError, match="4,096"):
         sequence(digits.module)
 
 
