@@ -11,7 +11,7 @@ from tvm_patch.lower.address import AddressSpace
 from tvm_patch.lower.marks import Marker
 from tvm_patch.lower.statements import Expr, Stmt, call, sequence
 from tvm_patch.plan.graph import Graph, Tensor
-from tvm_patch.plan.layout import Group, OperatorLayout
+from tvm_patch.plan.layout import Group, OperatorLayout, scratch_of
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,16 @@ class KernelCall:
     Parameters
     ----------
     symbol : str
-        C function; takes its inputs, then constants, then the output.
+        C function; takes its inputs, then constants, then the output, then scratch memory.
     constants : tuple of str
         Roles in the order of its parameters.
+    takes_scratch : bool
+        Whether the last parameter is there.
     """
 
     symbol: str
     constants: tuple[str, ...]
+    takes_scratch: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class GroupContext:
         constants = [
             self.addresses.constant(operator, kernel.symbol, role) for role in kernel.constants
         ]
-        made = call(kernel.symbol, *inputs, *constants, output)
+        scratch = scratch_arguments(kernel, operator, self.addresses)
+        made = call(kernel.symbol, *inputs, *constants, output, *scratch)
         return sequence([*self.marker.kernel(operator), made, *self.marker.data(operator)])
 
     def blank_value(self, layout: OperatorLayout) -> int | None:
@@ -103,6 +107,11 @@ class GroupContext:
             for layout in self.group.operators
             if layout.operator.output == tensor
         )
+
+
+def scratch_arguments(kernel: KernelCall, operator: str, addresses: AddressSpace) -> list[Expr]:
+    """The operator's scratch memory, if its kernel takes any."""
+    return [addresses.storage(scratch_of(operator), 0)] if kernel.takes_scratch else []
 
 
 def zero() -> Expr:

@@ -7,7 +7,7 @@ from math import prod
 
 from tvm_patch.analysis import Network
 from tvm_patch.lower.address import AddressSpace
-from tvm_patch.lower.group_context import KernelCall
+from tvm_patch.lower.group_context import KernelCall, scratch_arguments
 from tvm_patch.lower.marks import Marker, no_marks
 from tvm_patch.lower.statements import Expr, Stmt, call, loop, sequence
 from tvm_patch.plan.layout import Group
@@ -58,8 +58,9 @@ class WholeCall:
             for role in kernel.constants
         ]
         output = self._pointer(self._operator.output, output_offset_bytes)
-        made = call(kernel.symbol, *inputs, *constants, output)
         name = self._operator.name
+        scratch = scratch_arguments(kernel, name, self._addresses)
+        made = call(kernel.symbol, *inputs, *constants, output, *scratch)
         return sequence([*self._marker.kernel(name), made, *self._marker.data(name)])
 
     def _concatenate(self) -> Stmt:

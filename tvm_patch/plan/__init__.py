@@ -21,7 +21,7 @@ from tvm_patch.plan.enumerate import (
 )
 from tvm_patch.plan.evaluate import Candidate, Evaluator, execution_of
 from tvm_patch.plan.frontier import find_frontier, undominated
-from tvm_patch.plan.graph import Access, Graph, Operator, Tensor, Window
+from tvm_patch.plan.graph import Access, Graph, Operator, Scratch, Tensor, Window
 from tvm_patch.plan.graph_file import graph_from_json, graph_to_json, load_graph
 from tvm_patch.plan.moment import Moment, worst_moment
 from tvm_patch.plan.record import (
@@ -51,6 +51,7 @@ __all__ = [
     "Operator",
     "Plan",
     "Requirements",
+    "Scratch",
     "StagePlan",
     "Tensor",
     "TensorBuffering",

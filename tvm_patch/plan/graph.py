@@ -7,7 +7,7 @@ an adapter for any other compiler can do the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from math import prod
@@ -134,6 +134,36 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Scratch:
+    """Memory that a kernel needs to itself while it makes a row.
+
+    It goes along the row in steps of as many outputs as the memory is enough for.
+
+    Parameters
+    ----------
+    fixed_bytes : int
+        However many outputs a step has.
+    block_columns, block_bytes : int
+        Outputs of a block, and what each block of a step takes.
+    most_blocks : int
+        Blocks of a step; fewer where the row is shorter.
+    """
+
+    fixed_bytes: int
+    block_columns: int
+    block_bytes: int
+    most_blocks: int
+
+    def blocks(self, columns: int) -> int:
+        """Blocks of a step where a row has ``columns`` outputs."""
+        return max(1, min(self.most_blocks, -(-columns // self.block_columns)))
+
+    def size_bytes(self, columns: int) -> int:
+        """Memory for a row of ``columns`` outputs."""
+        return self.fixed_bytes + self.blocks(columns) * self.block_bytes
+
+
+@dataclass(frozen=True)
 class Operator:
     """One step of the network.
 
@@ -162,6 +192,8 @@ class Operator:
         Inputs needed whole even when the others are read by rows (a broadcast factor).
     streamable : bool
         Whether it may be part of a stage; if it accumulates, as the last operator.
+    scratch : Scratch or None
+        Memory that its kernel needs besides its inputs and its output.
     """
 
     name: str
@@ -175,6 +207,7 @@ class Operator:
     elementwise: bool = False
     whole_inputs: tuple[str, ...] = ()
     streamable: bool = True
+    scratch: Scratch | None = None
 
     @property
     def paced_by(self) -> str:
@@ -235,3 +268,8 @@ class Graph:
     def macs(self) -> int:
         """Multiply-accumulates of one layer-by-layer inference."""
         return sum(operator.macs for operator in self.operators)
+
+    def without_scratch(self) -> Graph:
+        """The same network for kernels that need no scratch memory."""
+        operators = tuple(replace(operator, scratch=None) for operator in self.operators)
+        return replace(self, operators=operators)

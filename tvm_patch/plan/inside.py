@@ -1,4 +1,4 @@
-"""Buffers inside a group: patch buffers, line buffers and row windows, and when they matter."""
+"""Buffers inside a group: patch and line buffers, row windows, scratch, and when they matter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Inside:
     storage_of : mapping of str to str
         Storage of each tensor that is not held whole; operators in place share their input's.
     buffers : tuple of Buffer
-        Those storages and the row windows, in ticks.
+        Those storages, row windows and scratch, in ticks.
     """
 
     storage_of: Mapping[str, str]
@@ -67,7 +67,7 @@ class _Assignment:
         self.buffers: list[Buffer] = []
 
     def assign(self) -> None:
-        """Open a storage for each tensor, row window and store; share where possible."""
+        """Open a storage for each tensor, row window, store and scratch; share where possible."""
         for place, layout in enumerate(self._group.operators):
             for window in layout.windows:
                 if window is not None:
@@ -76,6 +76,8 @@ class _Assignment:
                 span = self._timeline.stored_span(layout, self._readers(layout))
                 store = layout.store
                 self.buffers.append(Buffer(store.buffer, store.size_bytes, *span, ALIGNMENT_BYTES))
+            if layout.scratch is not None:
+                self._fleeting(layout, layout.scratch.buffer, layout.scratch.size_bytes)
             name = layout.operator.output
             if self._group.blocks[name].region is not None:
                 self._tensor(place, layout)
@@ -127,15 +129,22 @@ class _Assignment:
         self.buffers.append(Buffer(storage, size_bytes, *span, ALIGNMENT_BYTES, pieces))
 
     def _window(self, layout: OperatorLayout, window: RowWindow) -> None:
-        assert self._group.tiling is not None
-        name, size_bytes = layout.operator.name, window.size_bytes
-        pieces: tuple[Piece, ...] = ()
-        if layout.continuous:
-            span = self._timeline.made_span(layout)
-        else:
-            positions = self._group.made[name] or layout.positions(self._group.tiling)
-            span, pieces = self._timeline.each_time(self._group, name, name, size_bytes, positions)
-        self.buffers.append(Buffer(window.buffer, size_bytes, *span, ALIGNMENT_BYTES, pieces))
+        if not layout.continuous:
+            self._fleeting(layout, window.buffer, window.size_bytes)
+            return
+        span = self._timeline.made_span(layout)
+        self.buffers.append(Buffer(window.buffer, window.size_bytes, *span, ALIGNMENT_BYTES))
+
+    def _fleeting(self, layout: OperatorLayout, buffer: str, size_bytes: int) -> None:
+        """What is there while one operator runs."""
+        name, tiling = layout.operator.name, self._group.tiling
+        if tiling is None:
+            span = self._timeline.group_span(self._group)
+            self.buffers.append(Buffer(buffer, size_bytes, *span, ALIGNMENT_BYTES))
+            return
+        positions = self._group.made[name] or layout.positions(tiling)
+        span, pieces = self._timeline.each_time(self._group, name, name, size_bytes, positions)
+        self.buffers.append(Buffer(buffer, size_bytes, *span, ALIGNMENT_BYTES, pieces))
 
     def _shared(self, place: int, layout: OperatorLayout) -> str | None:
         """The patch buffer whose place an elementwise output takes within a tile."""

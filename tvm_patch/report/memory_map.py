@@ -378,6 +378,7 @@ def short_names(graph: Graph, execution: Execution) -> dict[str, str]:
             names |= {w.buffer: f"{index} window" for w in layout.windows if w is not None}
             if layout.store is not None:
                 names[layout.store.buffer] = f"{index} rows"
+            names[scratch_of(layout.operator.name)] = f"{index} scratch"
     return names
 
 

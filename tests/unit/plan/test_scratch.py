@@ -1,0 +1,87 @@
+"""Scratch memory of kernels: how much, when it is there, and that the search counts it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.plan.graphs import GraphBuilder, small_chain
+from tvm_patch.plan import Evaluator, Graph, Requirements, Scratch, choose_plan, row_stage
+from tvm_patch.plan.layout import groups_of, layer_group
+from tvm_patch.plan.segments import StreamSpace
+from tvm_patch.plan.storage import build_execution
+
+SCRATCH = Scratch(fixed_bytes=10, block_columns=4, block_bytes=100, most_blocks=3)
+
+
+def with_scratch(graph: Graph, name: str, scratch: Scratch = SCRATCH) -> Graph:
+    operators = tuple(
+        replace(operator, scratch=scratch) if operator.name == name else operator
+        for operator in graph.operators
+    )
+    return replace(graph, operators=operators)
+
+
+@pytest.mark.parametrize(
+    ("columns", "size_bytes"), [(1, 110), (4, 110), (5, 210), (12, 310), (100, 310), (0, 110)]
+)
+def test_blocks_are_as_many_as_the_row_has_but_not_more_than_allowed(
+    columns: int, size_bytes: int
+) -> None:
+    assert SCRATCH.size_bytes(columns) == size_bytes
+
+
+def test_scratch_is_there_while_its_operator_runs_and_no_longer() -> None:
+    graph = with_scratch(small_chain(), "second")
+    stage = row_stage(graph.operators[:3], 1, 8)
+    execution = build_execution(graph, groups_of(graph, [stage]))
+    (group,) = (group for group in execution.groups if group.stage is not None)
+    scratch = next(b for b in execution.storages if b.name == "second.scratch")
+    assert scratch.size_bytes == 210
+    first, last = execution.ticks[group.name]
+    index = [layout.operator.name for layout in group.operators].index("second")
+    ticks = {
+        tick for tick in range(first, last + 1) if group.order[tick % len(group.order)] == index
+    }
+    live = {tick for piece in scratch.pieces for tick in range(piece.first_use, piece.last_use + 1)}
+    assert live == ticks
+
+
+def test_an_operator_that_needs_everything_has_all_of_its_scratch() -> None:
+    graph = with_scratch(small_chain(), "head")
+    execution = build_execution(graph, groups_of(graph, []))
+    scratch = next(b for b in execution.storages if b.name == "head.scratch")
+    assert scratch.size_bytes == 310
+    assert (scratch.first_use, scratch.last_use) == execution.ticks["head"]
+
+
+def test_without_scratch_there_is_none() -> None:
+    graph = with_scratch(small_chain(), "second").without_scratch()
+    assert graph == small_chain()
+    assert layer_group(graph, graph.operators[1]).operators[0].scratch is None
+
+
+@pytest.mark.parametrize("name", ["first", "second", "third"])
+def test_the_search_counts_scratch(name: str) -> None:
+    """At the peak it costs what it is; a search that forgot it would promise too little."""
+    plain = small_chain()
+    large = Scratch(0, 1, 1 << 20, 1)
+    graph = with_scratch(plain, name, large)
+    least = StreamSpace(graph).least_peak_bytes
+    assert least >= StreamSpace(plain).least_peak_bytes
+    assert least >= 1 << 20
+    plan = choose_plan(graph, Requirements(objective="memory", max_overhead=1.0, buffering="rows"))
+    assert plan.memory.arena_bytes >= least
+    candidate = Evaluator(graph).evaluate(plan.stages)
+    assert candidate.bound_bytes >= 1 << 20
+
+
+def test_scratch_of_operators_that_run_one_after_the_other_shares_its_place() -> None:
+    builder = GraphBuilder(8, 8, 4)
+    one = builder.conv3("one", "image", 4)
+    graph = builder.finish(builder.conv3("two", one, 4))
+    for name in ("one", "two"):
+        graph = with_scratch(graph, name, Scratch(0, 1, 5000, 1))
+    plan = Evaluator(graph).pack(Evaluator(graph).evaluate([row_stage(graph.operators, 1, 8)]))
+    assert 5000 < plan.memory.arena_bytes < 10000
