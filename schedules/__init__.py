@@ -13,11 +13,12 @@ from .dense import Dense
 from .depthwise import DepthwiseRow
 from .depthwise_map import DepthwiseMap, WindowAxis
 from .dsp_conv import DspConvRow, dsp_conv_row
+from .dsp_depthwise import DepthwiseSteps, DspDepthwiseRow, depthwise_steps, dsp_depthwise_row
 from .elementwise import AddFlat, LookupFlat, MulFlat
 from .fixed_point import Arithmetic
 from .instructions import Instructions
 from .kernel import Constants, Kernel
-from .micro_kernel import MicroKernel, headers_of
+from .micro_kernel import MicroKernel, WithScratch, headers_of
 from .movement import CopyRow, Fill, ResizeNearestRow, StridedSlice, Transpose, nearest_indices
 from .pool import (
     AccumulateRow,
@@ -41,8 +42,10 @@ __all__ = [
     "Dense",
     "DepthwiseMap",
     "DepthwiseRow",
+    "DepthwiseSteps",
     "DequantizeFlat",
     "DspConvRow",
+    "DspDepthwiseRow",
     "Fill",
     "Instructions",
     "Kernel",
@@ -58,7 +61,10 @@ __all__ = [
     "StridedSlice",
     "Transpose",
     "WindowAxis",
+    "WithScratch",
+    "depthwise_steps",
     "dsp_conv_row",
+    "dsp_depthwise_row",
     "headers_of",
     "is_small_accumulator",
     "lower_to_bare",

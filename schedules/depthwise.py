@@ -110,7 +110,8 @@ class DepthwiseRow:
         return self.out_width * self.out_channels * self.kernel_h * self.kernel_w
 
     @property
-    def _requantisation(self) -> Requantisation:
+    def requantisation(self) -> Requantisation:
+        """How accumulators become outputs."""
         return Requantisation(
             self.output_zero_point,
             self.clamp_min,
@@ -129,9 +130,9 @@ class DepthwiseRow:
         constants : dict
             weight int8 [KH, KW, C * M]; bias, multiplier, shift int32 [C * M].
         """
-        settled = settle_constant_channels(constants, -1, self._requantisation)
+        settled = settle_constant_channels(constants, -1, self.requantisation)
         weight = np.ascontiguousarray(settled["weight"])
-        return {"weight": weight, "channels": self._requantisation.pack(settled)}
+        return {"weight": weight, "channels": self.requantisation.pack(settled)}
 
     def compute(self) -> list[te.Tensor]:
         """The row as TE tensors: parameters in order, output last."""
@@ -147,7 +148,7 @@ class DepthwiseRow:
             out_shape=(1, self.out_width, self.out_channels),
             strides=(1, self.stride_w),
             dilation=(self.dilation_h, self.dilation_w),
-            requantisation=self._requantisation,
+            requantisation=self.requantisation,
         )
         return [data, weight, channels, out]
 

@@ -28,6 +28,15 @@ class MicroKernel(Kernel, Protocol):
         """What ``prim_func`` computes, without C: the same parameters and packed constants."""
 
 
+@runtime_checkable
+class WithScratch(Protocol):
+    """A kernel that needs memory to itself while it runs: its last parameter."""
+
+    @property
+    def scratch_bytes(self) -> int:
+        """How much, at an address that four divides."""
+
+
 def headers_of(kernels: Sequence[Kernel]) -> tuple[str, ...]:
     """All headers that kernels include, sorted."""
     micro = [kernel for kernel in kernels if isinstance(kernel, MicroKernel)]
@@ -40,7 +49,9 @@ def describe(tensors: list[te.Tensor]) -> tirx.PrimFunc:
     return func
 
 
-def implement(description: tirx.PrimFunc, function: str, numbers: Sequence[int]) -> tirx.PrimFunc:
+def implement(
+    description: tirx.PrimFunc, function: str, numbers: Sequence[int], *, scratch_bytes: int = 0
+) -> tirx.PrimFunc:
     """The implementation: ``function(pointers..., numbers...)``.
 
     Parameters
@@ -51,13 +62,17 @@ def implement(description: tirx.PrimFunc, function: str, numbers: Sequence[int])
         Static inline C function of a header in ``micro_project/kernels``.
     numbers : sequence of int
         Its remaining arguments: constants, from which the C compiler makes the kernel of the shape.
+    scratch_bytes : int
+        Size of one more buffer behind the description's, which the function is given as well.
 
     Returns
     -------
     tvm.tirx.PrimFunc
-        An s_tir function with the description's parameters.
+        An s_tir function with the description's parameters, and scratch memory if there is any.
     """
     buffers = list(description.params)
+    if scratch_bytes:
+        buffers.append(tirx.decl_buffer((scratch_bytes,), "int8", name="scratch"))
     pointers = [tirx.address_of(tirx.BufferLoad(b, [0] * len(b.shape))) for b in buffers]
     arguments = [tirx.const(number, "int32") for number in numbers]
     body = tirx.Evaluate(tirx.call_extern("void", function, *pointers, *arguments))

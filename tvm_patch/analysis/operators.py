@@ -12,15 +12,20 @@ import numpy.typing as npt
 from tvm import relax
 
 from tvm_patch.errors import UnsupportedOperatorError
-from tvm_patch.plan import Access, Operator, Tensor, Window
+from tvm_patch.plan import Access, Operator, Scratch, Tensor, Window
 from tvm_patch.qnn.ops import attributes
-from tvm_patch.schedules import WindowAxis, is_small_accumulator
+from tvm_patch.schedules import Arithmetic, WindowAxis, depthwise_steps, is_small_accumulator
 
 _INT8_MIN = -128
 
 #: Output pixels, and taps inside the map over all of these, up to which a depthwise convolution
 #: may be unrolled over both: some six kilobytes of code.
 _UNROLLED_PIXELS, _UNROLLED_TAPS = 36, 700
+#: Fields of :class:`Arithmetic`.
+_ARITHMETIC = ("output_zero_point", "clamp_min", "clamp_max", "rounding")
+#: Scratch memory is at most one part in this many of what is under a window, or what the least
+#: number of blocks in a step takes.
+_SCRATCH_SHARE, _LEAST_BLOCKS = 16, 2
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -177,6 +182,33 @@ def _convolution(call: _Call) -> Operator:
         window=window,
         macs=macs,
         pad_value=call.attributes["input_zero_point"] if window.has_padding else None,
+        scratch=_scratch(call, window) if call.kind == "depthwise_conv2d" else None,
+    )
+
+
+def _scratch(call: _Call, window: Window) -> Scratch | None:
+    """Memory for the steps of a depthwise micro-kernel along a row.
+
+    Longer steps cost less, but never more than a small part of what is under the window.
+    """
+    steps = depthwise_steps(
+        (window.kernel_h, window.kernel_w),
+        window.stride_w,
+        window.dilation_w,
+        Arithmetic(*(call.attributes[key] for key in _ARITHMETIC)),
+        call.constants,
+    )
+    if steps is None:
+        return None
+    source = call.inputs[0]
+    limit_bytes = window.kernel_h * source.row_bytes // _SCRATCH_SHARE
+    blocks = (limit_bytes - steps.fixed_bytes) // steps.block_bytes
+    row_blocks = -(-call.output.width // steps.block_columns)
+    return Scratch(
+        fixed_bytes=steps.fixed_bytes,
+        block_columns=steps.block_columns,
+        block_bytes=steps.block_bytes,
+        most_blocks=min(row_blocks, max(blocks, _LEAST_BLOCKS)),
     )
 
 
@@ -280,6 +312,7 @@ def _operator(
     pad_value: int | None = None,
     elementwise: bool = False,
     whole_inputs: tuple[str, ...] = (),
+    scratch: Scratch | None = None,
 ) -> Operator:
     return Operator(
         name=call.output.name,
@@ -293,6 +326,7 @@ def _operator(
         elementwise=elementwise,
         whole_inputs=whole_inputs,
         streamable=access in (Access.ROWS, Access.ACCUMULATE),
+        scratch=scratch,
     )
 
 

@@ -9,7 +9,7 @@ from tvm import tirx
 
 from tvm_patch.lower.address import AddressSpace
 from tvm_patch.lower.marks import Marker
-from tvm_patch.lower.statements import Expr, Stmt, call, sequence
+from tvm_patch.lower.statements import Expr, Stmt, call, fill_bytes, sequence
 from tvm_patch.plan.graph import Graph, Tensor
 from tvm_patch.plan.layout import Group, OperatorLayout, scratch_of
 
@@ -46,7 +46,7 @@ class GroupContext:
     addresses : AddressSpace
         Where things lie.
     storage_of : mapping of str to str
-        Storage of each tensor.
+        Storage of each tensor, and of each operator's scratch.
     kernels : mapping of str to sequence of KernelCall
         By operator: one, or none for an operator that only moves data; inside a column run one
         for each width.
@@ -74,9 +74,24 @@ class GroupContext:
         constants = [
             self.addresses.constant(operator, kernel.symbol, role) for role in kernel.constants
         ]
-        scratch = scratch_arguments(kernel, operator, self.addresses)
+        scratch = scratch_arguments(kernel, operator, self.addresses, self.storage_of)
         made = call(kernel.symbol, *inputs, *constants, output, *scratch)
-        return sequence([*self.marker.kernel(operator), made, *self.marker.data(operator)])
+        claimed = [] if scratch else self._claimed_scratch(operator)
+        return sequence(
+            [*claimed, *self.marker.kernel(operator), made, *self.marker.data(operator)]
+        )
+
+    def _claimed_scratch(self, operator: str) -> list[Stmt]:
+        """Touch the end of scratch that a kernel has no use for.
+
+        One plan serves all cores, and the arena is used as it is planned.
+        """
+        layout = next(each for each in self.group.operators if each.operator.name == operator)
+        if not layout.scratch_bytes:
+            return []
+        storage = self.storage_of[scratch_of(operator)]
+        end = self.addresses.storage(storage, layout.scratch_bytes - 1)
+        return [fill_bytes(end, 0, 1)]
 
     def blank_value(self, layout: OperatorLayout) -> int | None:
         """What the group's later operators read outside the image, if any of them does."""
@@ -109,9 +124,13 @@ class GroupContext:
         )
 
 
-def scratch_arguments(kernel: KernelCall, operator: str, addresses: AddressSpace) -> list[Expr]:
+def scratch_arguments(
+    kernel: KernelCall, operator: str, addresses: AddressSpace, storage_of: Mapping[str, str]
+) -> list[Expr]:
     """The operator's scratch memory, if its kernel takes any."""
-    return [addresses.storage(scratch_of(operator), 0)] if kernel.takes_scratch else []
+    if not kernel.takes_scratch:
+        return []
+    return [addresses.storage(storage_of[scratch_of(operator)], 0)]
 
 
 def zero() -> Expr:

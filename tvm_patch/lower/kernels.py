@@ -13,7 +13,7 @@ from tvm_patch import schedules
 from tvm_patch.analysis import Network, OperatorDetail
 from tvm_patch.errors import UnsupportedOperatorError
 from tvm_patch.lower.stage_loop import is_flat, row_pixels
-from tvm_patch.plan.graph import Tensor
+from tvm_patch.plan.graph import Scratch, Tensor
 from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
 from tvm_patch.schedules import Instructions
 from tvm_patch.schedules.kernel import Constants, Kernel
@@ -39,6 +39,8 @@ class _Request:
         The call takes its inputs whole, not by rows.
     instructions : Instructions
         What the core has.
+    scratch : Scratch or None
+        Memory planned for the kernel.
     """
 
     detail: OperatorDetail
@@ -48,6 +50,7 @@ class _Request:
     in_row_pixels: int
     is_whole: bool
     instructions: Instructions
+    scratch: Scratch | None
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -121,6 +124,7 @@ def choose_kernels(
             in_row_pixels=whole_pixels if flat else row_pixels(source, layout.windows[0]),
             is_whole=group.tiling is None,
             instructions=instructions,
+            scratch=operator.scratch,
         )
         kernels = choose(request)
         chosen.extend(kernels if isinstance(kernels, tuple) else (kernels,))
@@ -181,7 +185,7 @@ def _depthwise_conv2d(request: _Request) -> Kernel:
             input_zero_point=attributes["input_zero_point"],
             **_requantisation(request),
         )
-    return schedules.DepthwiseRow(
+    plain = schedules.DepthwiseRow(
         in_row_pixels=request.in_row_pixels,
         in_channels=request.inputs[0].shape[3],
         out_width=request.columns,
@@ -193,6 +197,11 @@ def _depthwise_conv2d(request: _Request) -> Kernel:
         dilation_w=attributes["dilation"][1],
         **_requantisation(request),
     )
+    if request.instructions is Instructions.DSP and request.scratch is not None:
+        blocks = request.scratch.blocks(request.columns)
+        constants = dict(request.detail.constants)
+        return schedules.dsp_depthwise_row(plain, constants, blocks) or plain
+    return plain
 
 
 def _dense(request: _Request) -> Kernel:

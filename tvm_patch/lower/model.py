@@ -20,7 +20,7 @@ from tvm_patch.lower.statements import sequence
 from tvm_patch.lower.whole import WholeCall
 from tvm_patch.plan import Execution, Plan, execution_of
 from tvm_patch.plan.layout import Group
-from tvm_patch.schedules import Instructions, headers_of
+from tvm_patch.schedules import Instructions, WithScratch, headers_of
 from tvm_patch.schedules.bare_c import lower_to_bare
 from tvm_patch.schedules.kernel import Constants, Kernel
 
@@ -246,4 +246,7 @@ def constants_of(detail: OperatorDetail) -> Constants:
 
 def kernel_calls(kernels: Sequence[Kernel], prefix: str) -> tuple[KernelCall, ...]:
     """How operator functions call kernels whose symbols begin with ``prefix``."""
-    return tuple(KernelCall(prefix + kernel.name, kernel.constants) for kernel in kernels)
+    return tuple(
+        KernelCall(prefix + kernel.name, kernel.constants, isinstance(kernel, WithScratch))
+        for kernel in kernels
+    )

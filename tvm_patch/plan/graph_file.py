@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tvm_patch.errors import PlanError
-from tvm_patch.plan.graph import Access, Graph, Operator, Tensor, Window
+from tvm_patch.plan.graph import Access, Graph, Operator, Scratch, Tensor, Window
 
 GRAPH_FORMAT_VERSION = 1
 _HINT = "write it again with: tvm-patch build MODEL --output DIR"
@@ -81,4 +81,6 @@ def _operator(data: Mapping[str, Any]) -> Operator:
     values["whole_inputs"] = tuple(values["whole_inputs"])
     values["access"] = Access(values["access"])
     values["window"] = Window(**values["window"])
+    if values.get("scratch") is not None:
+        values["scratch"] = Scratch(**values["scratch"])
     return Operator(**values)

@@ -8,7 +8,7 @@ from math import prod
 
 from tvm_patch.memory import Buffer, Piece
 from tvm_patch.plan.graph import Graph
-from tvm_patch.plan.layout import Group, OperatorLayout, RowWindow
+from tvm_patch.plan.layout import Group, OperatorLayout, RowWindow, scratch_of
 from tvm_patch.plan.timeline import Timeline
 
 ALIGNMENT_BYTES = 4
@@ -21,7 +21,8 @@ class Inside:
     Parameters
     ----------
     storage_of : mapping of str to str
-        Storage of each tensor that is not held whole; operators in place share their input's.
+        Storage of each tensor that is not held whole; operators in place share their input's. And
+        that of each operator's scratch, by the name that ``scratch_of`` gives it.
     buffers : tuple of Buffer
         Those storages, row windows and scratch, in ticks.
     """
@@ -76,13 +77,25 @@ class _Assignment:
                 span = self._timeline.stored_span(layout, self._readers(layout))
                 store = layout.store
                 self.buffers.append(Buffer(store.buffer, store.size_bytes, *span, ALIGNMENT_BYTES))
-            if layout.scratch is not None:
-                self._fleeting(layout, layout.scratch.buffer, layout.scratch.size_bytes)
             name = layout.operator.output
             if self._group.blocks[name].region is not None:
                 self._tensor(place, layout)
         for storage in self._users:
             self._buffer(storage)
+        for unit in self._group.units:
+            self._scratch(unit)
+
+    def _scratch(self, unit: range) -> None:
+        """One scratch memory for all operators of a unit, which take turns."""
+        layouts = [self._group.operators[place] for place in unit]
+        layouts = [layout for layout in layouts if layout.scratch_bytes]
+        if not layouts:
+            return
+        largest = max(layouts, key=lambda layout: layout.scratch_bytes)
+        storage = scratch_of(largest.operator.name)
+        for layout in layouts:
+            self.storage_of[scratch_of(layout.operator.name)] = storage
+        self._fleeting(largest, storage, largest.scratch_bytes)
 
     def _readers(self, layout: OperatorLayout) -> list[OperatorLayout]:
         """Operators of the group that read an operator's output."""

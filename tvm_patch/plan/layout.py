@@ -61,22 +61,6 @@ class RowWindow:
         return max(1, self.rows * self.row_bytes)
 
 
-@dataclass(frozen=True)
-class ScratchBuffer:
-    """What an operator's kernel needs to itself while it runs.
-
-    Parameters
-    ----------
-    buffer : str
-        Name of its storage.
-    size_bytes : int
-        For the columns that one call makes.
-    """
-
-    buffer: str
-    size_bytes: int
-
-
 def scratch_of(operator: str) -> str:
     """Name of the storage of an operator's scratch memory."""
     return f"{operator}.scratch"
@@ -171,18 +155,18 @@ class OperatorLayout:
         return self.holding.computed.cols.extent
 
     @property
-    def scratch(self) -> ScratchBuffer | None:
-        """What the kernel needs to itself; None too where no tile computes anything."""
+    def scratch_bytes(self) -> int:
+        """What the kernel needs to itself; nothing too where no tile computes anything."""
         scratch, columns = self.operator.scratch, self.columns
         if self.steps is not None:
             columns = max(self.steps.widths, default=0)
         if scratch is None:
-            return None
+            return 0
         if self.operator.access is Access.WHOLE:
             columns = scratch.block_columns * scratch.most_blocks
         elif 0 in (self.rows, columns):
-            return None
-        return ScratchBuffer(scratch_of(self.operator.name), scratch.size_bytes(columns))
+            return 0
+        return scratch.size_bytes(columns)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tvm_patch.memory import Buffer
 from tvm_patch.plan import Access, BufferMode, Execution, Graph, Plan, StagePlan, execution_of
+from tvm_patch.plan.layout import scratch_of
 from tvm_patch.report.figures import new_figure, png_of
 from tvm_patch.report.stages import short_kind
 
@@ -19,6 +20,7 @@ _COLOURS: Mapping[str, str] = {
     "line buffer": "#fccde5",
     "working tile": "#fb8072",
     "row window": "#bebada",
+    "scratch": "#ffed6f",
     "output": "#b3de69",
 }
 KINDS = tuple(_COLOURS)
@@ -128,6 +130,8 @@ def kind_of(graph: Graph, execution: Execution, storage: Buffer) -> str:
             if layout.store is not None
         }
         return "line buffer" if storage.name in stores else "row window"
+    if not any(name in graph.tensor for name in holders):
+        return "scratch"
     if any(name in graph.inputs for name in holders):
         return "input"
     if any(name in graph.outputs for name in holders):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tvm_patch.plan import Access, BufferMode, Execution, Graph, Operator, Plan, execution_of
-from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
+from tvm_patch.plan.layout import FETCH, Group, OperatorLayout, scratch_of
 from tvm_patch.report.cells import Cells, Column
 
 
@@ -187,6 +187,8 @@ def _stage(graph: Graph, execution: Execution, group: Group, index: int) -> Stag
     windows = {w.buffer: w.size_bytes for each in group.operators for w in each.windows if w}
     sizes = {storage.name: storage.size_bytes for storage in execution.storages}
     storages = {execution.storage_of[tensor.tensor] for tensor in held}
+    scratch = (scratch_of(operator.name) for operator in members)
+    storages |= {execution.storage_of[name] for name in scratch if name in execution.storage_of}
     stores = sum(each.store.size_bytes for each in group.operators if each.store)
     tiled = group.blocks[group.operators[-1].operator.paced_by].tensor
     own_macs = sum(operator.macs for operator in members)

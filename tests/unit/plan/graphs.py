@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from tvm_patch.plan import Access, Graph, Operator, Tensor, Window
+from tvm_patch.plan import Access, Graph, Operator, Scratch, Tensor, Window
 
 
 class GraphBuilder:
@@ -109,3 +110,15 @@ def residual_block() -> Graph:
     joined = builder.add("joined", body, stem)
     last = builder.conv3("last", joined, 2)
     return builder.finish(last)
+
+
+SCRATCH = Scratch(fixed_bytes=10, block_columns=4, block_bytes=100, most_blocks=3)
+
+
+def with_scratch(graph: Graph, name: str, scratch: Scratch = SCRATCH) -> Graph:
+    """The graph with one operator that wants memory to itself."""
+    operators = tuple(
+        replace(operator, scratch=scratch) if operator.name == name else operator
+        for operator in graph.operators
+    )
+    return replace(graph, operators=operators)

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.plan.graphs import residual_block, small_chain
+from tests.unit.plan.graphs import residual_block, small_chain, with_scratch
 from tvm_patch.errors import PlanError
 from tvm_patch.plan import Graph, graph_from_json, graph_to_json, load_graph
 
 
-@pytest.mark.parametrize("graph", [small_chain(), residual_block()], ids=["chain", "residual"])
+@pytest.mark.parametrize(
+    "graph",
+    [small_chain(), residual_block(), with_scratch(small_chain(), "second")],
+    ids=["chain", "residual", "scratch"],
+)
 def test_a_graph_comes_back_as_it_was(graph: Graph, tmp_path: Path) -> None:
     text = graph_to_json(graph)
     assert graph_from_json(text) == graph

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from tests.unit.plan.graphs import GraphBuilder, small_chain
-from tvm_patch.plan import Evaluator, Graph, Requirements, Scratch, choose_plan, row_stage
+from tests.unit.plan.graphs import SCRATCH, GraphBuilder, small_chain, with_scratch
+from tvm_patch.plan import Evaluator, Requirements, Scratch, choose_plan, row_stage
 from tvm_patch.plan.layout import groups_of, layer_group
 from tvm_patch.plan.segments import StreamSpace
 from tvm_patch.plan.storage import build_execution
-
-SCRATCH = Scratch(fixed_bytes=10, block_columns=4, block_bytes=100, most_blocks=3)
-
-
-def with_scratch(graph: Graph, name: str, scratch: Scratch = SCRATCH) -> Graph:
-    operators = tuple(
-        replace(operator, scratch=scratch) if operator.name == name else operator
-        for operator in graph.operators
-    )
-    return replace(graph, operators=operators)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +33,8 @@ def test_scratch_is_there_while_its_operator_runs_and_no_longer() -> None:
         tick for tick in range(first, last + 1) if group.order[tick % len(group.order)] == index
     }
     live = {tick for piece in scratch.pieces for tick in range(piece.first_use, piece.last_use + 1)}
-    assert live == ticks
+    assert live <= ticks
+    assert len(live) == graph.tensor["second"].height
 
 
 def test_an_operator_that_needs_everything_has_all_of_its_scratch() -> None:
@@ -59,7 +48,7 @@ def test_an_operator_that_needs_everything_has_all_of_its_scratch() -> None:
 def test_without_scratch_there_is_none() -> None:
     graph = with_scratch(small_chain(), "second").without_scratch()
     assert graph == small_chain()
-    assert layer_group(graph, graph.operators[1]).operators[0].scratch is None
+    assert layer_group(graph, graph.operators[1]).operators[0].scratch_bytes == 0
 
 
 @pytest.mark.parametrize("name", ["first", "second", "third"])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.support import DIGITS, plans
 from tvm_patch.pipeline import make_plan, prepare
 from tvm_patch.plan import Access, Graph, InputMode, Plan, Requirements, execution_of
+from tvm_patch.plan.layout import scratch_of
 from tvm_patch.report.cells import markdown
 from tvm_patch.report.stages import (
     OnTheirOwn,
@@ -84,6 +85,12 @@ def buffers_of_stages(graph: Graph, plan: Plan) -> int:
         for layout in group.operators
         for window in layout.windows
         if window is not None
+    }
+    alone |= {
+        scratch_of(layout.operator.name)
+        for group in execution.groups
+        if group.stage is None
+        for layout in group.operators
     }
     return sum(s.size_bytes for s in execution.storages if s.name not in whole | alone)
 

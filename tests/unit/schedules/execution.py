@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import re
 import subprocess
 import tempfile
@@ -12,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import tvm
 
-from tvm_patch.schedules import Kernel, MicroKernel, headers_of, lower_to_bare, print_c
+from tvm_patch.schedules import Kernel, MicroKernel, WithScratch, headers_of, lower_to_bare, print_c
+
+_MARGIN_BYTES = 32
 
 MICRO_KERNELS = Path(__file__).parents[3] / "micro_project" / "kernels"
 
@@ -62,24 +65,48 @@ def run_c(
 ) -> Array:
     """Compile the kernel's C with warnings as errors and call it.
 
-    With ``in_place`` the output is the first data buffer.
+    With ``in_place`` the output is the first data buffer. Data and scratch end where pages that
+    cannot be read begin, the output is between bytes that must stay.
     """
     func = kernel.prim_func()
     packed = kernel.pack(constants)
-    arrays = [np.array(_shaped(a, p)) for a, p in zip(data, func.params, strict=False)]
-    out = arrays[0] if in_place else _empty_output(func)
-    arguments = [*arrays, *(packed[name] for name in kernel.constants), out]
+    arrays = [before_a_fence(_shaped(a, p)) for a, p in zip(data, func.params, strict=False)]
+    packs = [np.ascontiguousarray(packed[name]) for name in kernel.constants]
+    out = arrays[0] if in_place else _empty_output(func, len(data) + len(packs))
+    room = np.full(out.nbytes + 2 * _MARGIN_BYTES, 77, np.int8)
+    target = out if in_place else room[_MARGIN_BYTES : _MARGIN_BYTES + out.nbytes]
+    arguments = [*arrays, *packs, target]
+    if isinstance(kernel, WithScratch):
+        arguments.append(before_a_fence(np.full(kernel.scratch_bytes, 77, np.int8)))
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "kernel.c"), Path(folder, "kernel.so")
         source.write_text(c_source(kernel))
         # Undefined behaviour, such as signed overflow, aborts with a message.
         flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
         flags += ["-fsanitize=undefined", "-fno-sanitize-recover=undefined", f"-I{MICRO_KERNELS}"]
+        # At any address, as on the device: alignment is what the buffers' documentation says.
+        flags += ["-fno-sanitize=alignment"]
         subprocess.run(["gcc", *flags, str(source), "-o", str(library)], check=True)
         entry = ctypes.CDLL(str(library))[kernel.name]
         entry.restype = None
-        entry(*(np.ascontiguousarray(a).ctypes.data_as(ctypes.c_void_p) for a in arguments))
-    return out
+        entry(*(a.ctypes.data_as(ctypes.c_void_p) for a in arguments))
+    if in_place:
+        return out
+    assert np.all(room[:_MARGIN_BYTES] == 77) and np.all(room[_MARGIN_BYTES + out.nbytes :] == 77)
+    return np.frombuffer(target.tobytes(), out.dtype).reshape(out.shape)
+
+
+def before_a_fence(array: Array) -> Array:
+    """A copy that ends where memory begins that nobody may touch."""
+    page = mmap.PAGESIZE
+    size = -(-array.nbytes // page) * page
+    memory = mmap.mmap(-1, size + page)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mprotect(ctypes.c_void_p(address + size), page, 0) == 0, ctypes.get_errno()
+    copy = np.frombuffer(memory, np.int8, array.nbytes, size - array.nbytes)
+    copy[:] = np.frombuffer(array.tobytes(), np.int8)
+    return copy.view(array.dtype).reshape(array.shape)
 
 
 def _shaped(array: Array, param: tvm.tirx.Buffer) -> Array:
@@ -88,7 +115,7 @@ def _shaped(array: Array, param: tvm.tirx.Buffer) -> Array:
     return np.ascontiguousarray(array).reshape(shape)
 
 
-def _empty_output(func: tvm.tirx.PrimFunc) -> Array:
-    out = func.params[-1]
+def _empty_output(func: tvm.tirx.PrimFunc, place: int = -1) -> Array:
+    out = func.params[place]
     shape = tuple(int(extent) for extent in out.shape)
     return np.full(shape, 77, dtype=str(out.dtype))
