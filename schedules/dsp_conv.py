@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,17 +10,15 @@ from tvm import te, tirx
 
 from .channels import settle_constant_channels
 from .conv import ConvRow
-from .dsp_scaling import DspScaling
+from .dsp_pair import PairScaling, sums_are_narrow
 from .kernel import Constants, kernel_name
 from .micro_kernel import describe, implement
 
 Array = npt.NDArray[np.generic]
 
-#: Sums of the channels in high bytes must stay below this, to be told from those in low bytes.
-_JOINT_LIMIT = 1 << 23
 #: Largest constant offset of a load.
 _LARGEST_OFFSET = 4095
-_HEADERS = ("conv.h", "dot.h", "dsp.h", "requantise.h")
+_HEADERS = ("conv.h", "dot.h", "dsp.h", "pair.h", "requantise.h")
 
 
 @dataclass(frozen=True)
@@ -28,18 +26,20 @@ class DspConvRow:
     """:class:`ConvRow` with two output channels and three pixels at a time.
 
     Buffers: data int8, flat, as the plain kernel's; weight int8 (packed, see
-    ``micro_project/kernels/dot.h``), channels int32 [pairs, 6], out int8 as the plain kernel's.
+    ``micro_project/kernels/dot.h``), channels int32 [pairs, 8], out int8 as the plain kernel's.
 
     Parameters
     ----------
     plain : ConvRow
         Shape and arithmetic.
+    narrow : bool
+        Sums stay below 2**23. :func:`dsp_conv_row` finds out, :meth:`pack` checks.
     joint : bool
-        Form of the weights. :func:`dsp_conv_row` finds out whether they may be joint; :meth:`pack`
-        checks it.
+        Form of the weights: joint ones need narrow sums, and no weight of -128.
     """
 
     plain: ConvRow
+    narrow: bool
     joint: bool
 
     @property
@@ -68,8 +68,8 @@ class DspConvRow:
         return _Window.of(self.plain)
 
     @property
-    def _scaling(self) -> DspScaling:
-        return DspScaling(self.plain.requantisation)
+    def _scaling(self) -> PairScaling:
+        return PairScaling(self.plain.requantisation, self.narrow)
 
     @property
     def _group_out(self) -> int:
@@ -93,12 +93,13 @@ class DspConvRow:
         dict
             weight int8, flat: [groups, pairs, rows, segments, words, 2, 2, 2] with the last axes
             counting halves of a word's inputs (even, odd), inputs, channels; channels int32
-            [groups * pairs, 6].
+            [groups * pairs, 8].
         """
         settled = settle_constant_channels(constants, 0, self.plain.requantisation)
         paired = self._paired(self._window.padded(settled["weight"]).astype(np.int64))
         if self.joint:
-            _check_joint(settled)
+            if not _may_be_joint(settled):
+                raise ValueError("a weight is -128: the kernel must not promise joint ones")
             # Halfwords are 256 * w1 + w0: a negative low byte takes one from the high byte.
             paired[..., 1] -= paired[..., 0] < 0
         weight = paired.astype(np.int8).reshape(-1)
@@ -114,7 +115,7 @@ class DspConvRow:
         return np.ascontiguousarray(split.transpose(0, 1, 3, 4, 6, 5, 2))
 
     def _channels(self, settled: Constants) -> npt.NDArray[np.int32]:
-        """Starts, multipliers and exponents of each pair."""
+        """``struct tvmp_pair`` of each pair."""
 
         def paired(values: Array) -> npt.NDArray[np.int64]:
             grouped = values.astype(np.int64).reshape(self.plain.groups, self._group_out)
@@ -124,8 +125,7 @@ class DspConvRow:
         start = paired(settled["bias"])
         if self.joint:
             start[:, 1] = start[:, 1] * 256 + start[:, 0]
-        exponent = paired(self._scaling.exponents(settled["shift"]))
-        columns = np.concatenate([start, paired(settled["multiplier"]), exponent], axis=1)
+        columns = np.concatenate([start, *map(paired, self._scaling.pack(settled))], axis=1)
         return columns.astype(np.uint32).view(np.int32)
 
     def description(self) -> tirx.PrimFunc:
@@ -135,7 +135,7 @@ class DspConvRow:
         segments = window.rows * window.segments
         shape = (plain.groups, self._pairs, segments, window.words, 2, 2, 2)
         weight = te.placeholder((int(np.prod(shape)),), "int8", "weight")
-        channels = te.placeholder((plain.groups * self._pairs, 6), "int32", "channels")
+        channels = te.placeholder((plain.groups * self._pairs, 8), "int32", "channels")
         row = te.reduce_axis((0, window.rows), "row")
         segment = te.reduce_axis((0, window.segments), "segment")
         position = te.reduce_axis((0, 4 * window.words), "position")
@@ -172,9 +172,8 @@ class DspConvRow:
             if self.joint:
                 joint = (channels[pair, 1] - channels[pair, 0]) >> tirx.const(8, "int32")
                 start = tirx.Select(odd == 0, channels[pair, 0], joint)
-            return scaling.apply(
-                acc[y, x, o] + start, channels[pair, 2 + odd], channels[pair, 4 + odd]
-            )
+            scale = [channels[pair, column + odd] for column in (2, 4, 6)]
+            return scaling.apply(acc[y, x, o] + start, *scale)
 
         out = te.compute(shape_out, requantised, name="out")
         return describe([data, weight, channels, out])
@@ -257,20 +256,9 @@ class _Window:
         return joined.reshape(*runs.shape[:2], self.words, 4)
 
 
-def _joint_objection(constants: Constants) -> str | None:
-    """Why weights of two channels cannot share halfwords."""
-    weight = constants["weight"].reshape(len(constants["weight"]), -1).astype(np.int64)
-    low = constants["bias"] + np.minimum(weight * -128, weight * 127).sum(axis=1)
-    high = constants["bias"] + np.maximum(weight * -128, weight * 127).sum(axis=1)
-    if int(max(-low.min(), high.max())) >= _JOINT_LIMIT:
-        return "accumulators may reach 2**23"
-    return "a weight is -128" if int(weight.min()) == -128 else None
-
-
-def _check_joint(constants: Constants) -> None:
-    objection = _joint_objection(constants)
-    if objection is not None:
-        raise ValueError(f"{objection}: the kernel must not promise joint weights")
+def _may_be_joint(constants: Constants) -> bool:
+    """Whether 256 times a weight and another one always fit in a halfword."""
+    return int(constants["weight"].min()) > -128
 
 
 def dsp_conv_row(plain: ConvRow, constants: Constants) -> DspConvRow | None:
@@ -290,8 +278,10 @@ def dsp_conv_row(plain: ConvRow, constants: Constants) -> DspConvRow | None:
         one pointer to reach three of them.
     """
     window = _Window.of(plain)
-    if window.segment_bytes < 4 or 2 * window.pixel_bytes > _LARGEST_OFFSET:
+    last_pixel = min(plain.out_width, 3) - 1
+    stride = max(window.pixel_bytes, plain.out_channels)
+    if window.segment_bytes < 4 or last_pixel * stride >= _LARGEST_OFFSET:
         return None
     settled = settle_constant_channels(constants, 0, plain.requantisation)
-    kernel = DspConvRow(plain, joint=False)
-    return replace(kernel, joint=_joint_objection(settled) is None)
+    narrow = sums_are_narrow(settled)
+    return DspConvRow(plain, narrow=narrow, joint=narrow and _may_be_joint(settled))

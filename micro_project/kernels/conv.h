@@ -3,7 +3,7 @@
 #define TVMP_CONV_H
 
 #include "dot.h"
-#include "requantise.h"
+#include "pair.h"
 
 /* A layer's geometry, in bytes of int8 data. Constants wherever it is used.
  *
@@ -20,14 +20,6 @@ struct tvmp_conv {
   int32_t segment_bytes; /* of one */
   int32_t channels;      /* outputs of one pixel */
   int32_t stride;        /* bytes from one output pixel to the next */
-  int joint;             /* form of the weights, see dot.h */
-};
-
-/* A pair of output channels: what accumulators start from, and the scale of each. */
-struct tvmp_pair {
-  int32_t start[2];
-  int32_t multiplier[2];
-  int32_t exponent[2];
 };
 
 TVMP_INLINE int32_t tvmp_conv_words(const struct tvmp_conv *conv) {
@@ -38,7 +30,7 @@ TVMP_INLINE int32_t tvmp_conv_words(const struct tvmp_conv *conv) {
 TVMP_INLINE void tvmp_conv_block(const int8_t *data, const int8_t *weight,
                                  const struct tvmp_pair *pair, int8_t *out, int32_t pixels,
                                  int32_t channels, const struct tvmp_conv *conv,
-                                 const struct tvmp_requantisation *requantisation) {
+                                 const struct tvmp_scale *scale) {
   const int32_t words = tvmp_conv_words(conv);
   const int32_t overlap = 4 * words - conv->segment_bytes;
   struct tvmp_walk walk = {data, weight};
@@ -50,73 +42,48 @@ TVMP_INLINE void tvmp_conv_block(const int8_t *data, const int8_t *weight,
   TVMP_ROLLED for (int32_t row = 0; row < conv->rows; ++row) {
     TVMP_ROLLED for (int32_t segment = 0; segment < conv->segments; ++segment) {
       if (overlap == 0) {
-        tvmp_dot(&walk, pixels, conv->pixel_bytes, words, conv->joint, sum);
+        tvmp_dot(&walk, pixels, conv->pixel_bytes, words, scale->joint, sum);
       } else {
-        tvmp_dot(&walk, pixels, conv->pixel_bytes, words - 1, conv->joint, sum);
+        tvmp_dot(&walk, pixels, conv->pixel_bytes, words - 1, scale->joint, sum);
         walk.pixel -= overlap;
-        tvmp_dot(&walk, pixels, conv->pixel_bytes, 1, conv->joint, sum);
+        tvmp_dot(&walk, pixels, conv->pixel_bytes, 1, scale->joint, sum);
       }
       walk.pixel += conv->segment_step - conv->segment_bytes;
     }
     walk.pixel += conv->row_bytes - conv->segments * conv->segment_step;
   }
-  /* Read once: the compiler cannot know that the output does not lie over them. */
-  const struct tvmp_pair scale = *pair;
-  const int is_double = requantisation->scaling == TVMP_DOUBLE_FAST;
-  for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-    int32_t first = sum[2 * pixel];
-    int32_t second = sum[2 * pixel + 1];
-    /* Twice the sums, as TVMP_DOUBLE_FAST takes them. */
-    if (conv->joint) {
-      second = (int32_t)((uint32_t)second - (uint32_t)first) >> (is_double ? 7 : 8);
-    } else if (is_double) {
-      second = (int32_t)((uint32_t)second << 1);
-    }
-    int32_t first_sign = first;
-    if (is_double) {
-      first = (int32_t)((uint32_t)first << 1);
-    }
-    int8_t *target = out + pixel * conv->stride;
-    target[0] = (int8_t)tvmp_requantise(first, first_sign, scale.multiplier[0], scale.exponent[0],
-                                        requantisation);
-    if (channels == 2) {
-      target[1] = (int8_t)tvmp_requantise(second, second, scale.multiplier[1], scale.exponent[1],
-                                          requantisation);
-    }
-  }
+  tvmp_scale_block(sum, pixels, channels, pair, out, conv->stride, scale);
 }
 
 /* All pixels of one or two channels. */
 TVMP_INLINE void tvmp_conv_pixels(const int8_t *data, const int8_t *weight,
                                   const struct tvmp_pair *pair, int8_t *out, int32_t channels,
-                                  const struct tvmp_conv *conv,
-                                  const struct tvmp_requantisation *requantisation) {
+                                  const struct tvmp_conv *conv, const struct tvmp_scale *scale) {
   const int32_t rest = conv->pixels % 3;
   const int8_t *const end = data + (conv->pixels - rest) * conv->pixel_bytes;
   while (data != end) {
-    tvmp_conv_block(data, weight, pair, out, 3, channels, conv, requantisation);
+    tvmp_conv_block(data, weight, pair, out, 3, channels, conv, scale);
     data += 3 * conv->pixel_bytes;
     out += 3 * conv->stride;
   }
   if (rest != 0) {
-    tvmp_conv_block(data, weight, pair, out, rest, channels, conv, requantisation);
+    tvmp_conv_block(data, weight, pair, out, rest, channels, conv, scale);
   }
 }
 
 /* All channels of one group. */
 TVMP_INLINE void tvmp_conv_group(const int8_t *data, const int8_t *weight,
                                  const struct tvmp_pair *pair, int8_t *out,
-                                 const struct tvmp_conv *conv,
-                                 const struct tvmp_requantisation *requantisation) {
+                                 const struct tvmp_conv *conv, const struct tvmp_scale *scale) {
   const int32_t pair_bytes = conv->rows * conv->segments * tvmp_conv_words(conv) * 8;
   for (int32_t count = conv->channels / 2; count != 0; --count) {
-    tvmp_conv_pixels(data, weight, pair, out, 2, conv, requantisation);
+    tvmp_conv_pixels(data, weight, pair, out, 2, conv, scale);
     weight += pair_bytes;
     out += 2;
     ++pair;
   }
   if (conv->channels % 2 != 0) {
-    tvmp_conv_pixels(data, weight, pair, out, 1, conv, requantisation);
+    tvmp_conv_pixels(data, weight, pair, out, 1, conv, scale);
   }
 }
 
@@ -130,7 +97,7 @@ TVMP_INLINE void tvmp_conv_row(const int8_t *data, const int8_t *weight, const i
                                int8_t *out, int32_t pixels, int32_t pixel_bytes, int32_t rows,
                                int32_t row_bytes, int32_t segments, int32_t segment_step,
                                int32_t segment_bytes, int32_t group_channels, int32_t groups,
-                               int32_t joint, int32_t scaling, int32_t shift, int32_t zero_point,
+                               int32_t joint, int32_t form, int32_t exponent, int32_t zero_point,
                                int32_t clamp_min, int32_t clamp_max) {
   const struct tvmp_conv conv = {
       .pixels = pixels,
@@ -142,19 +109,19 @@ TVMP_INLINE void tvmp_conv_row(const int8_t *data, const int8_t *weight, const i
       .segment_bytes = segment_bytes,
       .channels = group_channels,
       .stride = groups * group_channels,
-      .joint = joint,
   };
-  const struct tvmp_requantisation requantisation = {
-      .scaling = (enum tvmp_scaling)scaling,
+  const struct tvmp_scale scale = {
+      .form = (enum tvmp_pair_form)form,
+      .joint = joint,
+      .exponent = exponent,
       .zero_point = zero_point,
       .clamp_min = clamp_min,
       .clamp_max = clamp_max,
-      .shift = shift,
   };
   const struct tvmp_pair *pair = (const struct tvmp_pair *)channels;
   const int32_t pairs = (group_channels + 1) / 2;
   for (int32_t group = 0; group < groups; ++group) {
-    tvmp_conv_group(data, weight, pair, out, &conv, &requantisation);
+    tvmp_conv_group(data, weight, pair, out, &conv, &scale);
     data += segment_bytes;
     weight += pairs * rows * segments * tvmp_conv_words(&conv) * 8;
     out += group_channels;

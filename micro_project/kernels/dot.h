@@ -50,11 +50,12 @@ struct tvmp_walk {
 #define TVMP_PIXELS_2 TVMP_PIXEL(TVMP_SECOND, "a1", "b1") TVMP_PIXELS_1
 #define TVMP_PIXELS_3 TVMP_PIXEL(TVMP_THIRD, "a2", "b2") TVMP_PIXELS_2
 
-/* Two words a turn. With 14 registers taken, the end is compared with in memory. */
+#define TVMP_TURN(weights, pixels) weights pixels weights pixels
+/* With 14 registers taken, the end is compared with in memory. */
 #define TVMP_LOOP(weights, pixels)                                                                 \
-  "1:\n\t" weights pixels weights pixels "ldr %[x], %[end]\n\t"                                    \
-  "cmp %[weight], %[x]\n\t"                                                                        \
-  "bne 1b\n\t"
+  "1:\n\t" TVMP_TURN(weights, pixels) "ldr %[x], %[end]\n\t"                                       \
+                                      "cmp %[weight], %[x]\n\t"                                    \
+                                      "bne 1b\n\t"
 
 #define TVMP_OPERANDS_1 [a0] "+r"(sum[0]), [b0] "+r"(sum[1])
 #define TVMP_OPERANDS_2 TVMP_OPERANDS_1, [a1] "+r"(sum[2]), [b1] "+r"(sum[3])
@@ -69,29 +70,29 @@ struct tvmp_walk {
                    : [step] "n"(pixel_bytes), [twice] "n"(2 * pixel_bytes), [end] "m"(end)         \
                    : "cc", "memory")
 
-#define TVMP_DOT_PIXELS(pixels, ...)                                                               \
+/* A loop of two words a turn; up to four words go without. */
+#define TVMP_DOT_WORDS(weights, pixels, ...)                                                       \
   do {                                                                                             \
     uint32_t w0, w1, u0, u1, x, y;                                                                 \
     const int8_t *const end = walk->weight + (words & ~1) * 8;                                     \
-    if (words == 2) {                                                                              \
-      if (joint) {                                                                                 \
-        TVMP_RUN(TVMP_WEIGHTS_JOINT pixels TVMP_WEIGHTS_JOINT pixels, __VA_ARGS__);                \
-      } else {                                                                                     \
-        TVMP_RUN(TVMP_WEIGHTS_PLAIN pixels TVMP_WEIGHTS_PLAIN pixels, __VA_ARGS__);                \
-      }                                                                                            \
-    } else if (words > 2) {                                                                        \
-      if (joint) {                                                                                 \
-        TVMP_RUN(TVMP_LOOP(TVMP_WEIGHTS_JOINT, pixels), __VA_ARGS__);                              \
-      } else {                                                                                     \
-        TVMP_RUN(TVMP_LOOP(TVMP_WEIGHTS_PLAIN, pixels), __VA_ARGS__);                              \
-      }                                                                                            \
+    if (words > 5) {                                                                               \
+      TVMP_RUN(TVMP_LOOP(weights, pixels), __VA_ARGS__);                                           \
+    } else if (words >= 4) {                                                                       \
+      TVMP_RUN(TVMP_TURN(weights, pixels) TVMP_TURN(weights, pixels), __VA_ARGS__);                \
+    } else if (words >= 2) {                                                                       \
+      TVMP_RUN(TVMP_TURN(weights, pixels), __VA_ARGS__);                                           \
     }                                                                                              \
     if (words & 1) {                                                                               \
-      if (joint) {                                                                                 \
-        TVMP_RUN(TVMP_WEIGHTS_JOINT pixels, __VA_ARGS__);                                          \
-      } else {                                                                                     \
-        TVMP_RUN(TVMP_WEIGHTS_PLAIN pixels, __VA_ARGS__);                                          \
-      }                                                                                            \
+      TVMP_RUN(weights pixels, __VA_ARGS__);                                                       \
+    }                                                                                              \
+  } while (0)
+
+#define TVMP_DOT_PIXELS(pixels, ...)                                                               \
+  do {                                                                                             \
+    if (joint) {                                                                                   \
+      TVMP_DOT_WORDS(TVMP_WEIGHTS_JOINT, pixels, __VA_ARGS__);                                     \
+    } else {                                                                                       \
+      TVMP_DOT_WORDS(TVMP_WEIGHTS_PLAIN, pixels, __VA_ARGS__);                                     \
     }                                                                                              \
   } while (0)
 

@@ -113,10 +113,18 @@ def test_weights_are_joint_where_sums_are_small() -> None:
     assert other is not None and not other.joint
     with pytest.raises(ValueError, match="-128"):
         row.pack(constants)
-    constants["weight"][3, 1, 1, 0] = -127
-    constants["bias"][:] = 2**23
+
+
+def test_wide_sums_keep_weights_apart() -> None:
+    plain = replace(PLAIN, shift_min=-17, shift_max=-17)
+    constants = plain_constants(4)
+    constants["shift"][:], constants["multiplier"][:] = -17, 2**30
+    # Where 32 becomes 33: any other sum as large would not depend on the input any more.
+    constants["bias"][2] = 2**23 + 2**17
+    row = dsp_conv_row(plain, constants)
+    assert row is not None and not row.joint
     with pytest.raises(ValueError, match=r"2\*\*23"):
-        row.pack(constants)
+        replace(row, narrow=True).pack(constants)
 
 
 def test_a_word_in_a_row_of_the_window_is_the_least() -> None:
@@ -134,7 +142,7 @@ def test_pixels_too_far_apart_for_one_pointer_have_no_micro_kernel() -> None:
 
 
 def test_names_tell_forms_apart() -> None:
-    row = DspConvRow(PLAIN, joint=True)
+    row = DspConvRow(PLAIN, narrow=True, joint=True)
     assert row.name.startswith("conv2d_dsp_3x3_s2_c5_o7_w4_")
     assert row.name.isidentifier()
     assert replace(row, joint=False).name != row.name
