@@ -13,6 +13,7 @@ from .dense import Dense
 from .depthwise import DepthwiseRow
 from .depthwise_map import DepthwiseMap, WindowAxis
 from .dsp_conv import DspConvRow, dsp_conv_row
+from .dsp_dense import DspDense, dsp_dense
 from .dsp_depthwise import DepthwiseSteps, DspDepthwiseRow, depthwise_steps, dsp_depthwise_row
 from .elementwise import AddFlat, LookupFlat, MulFlat
 from .fixed_point import Arithmetic
@@ -45,6 +46,7 @@ __all__ = [
     "DepthwiseSteps",
     "DequantizeFlat",
     "DspConvRow",
+    "DspDense",
     "DspDepthwiseRow",
     "Fill",
     "Instructions",
@@ -64,6 +66,7 @@ __all__ = [
     "WithScratch",
     "depthwise_steps",
     "dsp_conv_row",
+    "dsp_dense",
     "dsp_depthwise_row",
     "headers_of",
     "is_small_accumulator",

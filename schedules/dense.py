@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from .conv import ConvRow
+from .fixed_point import Requantisation
 from .kernel import Constants, kernel_name
 
 
@@ -43,6 +44,11 @@ class Dense:
     def macs(self) -> int:
         """Multiply-accumulates."""
         return self.in_features * self.out_features
+
+    @property
+    def requantisation(self) -> Requantisation:
+        """How accumulators become int8."""
+        return self._pixel.requantisation
 
     @property
     def _pixel(self) -> ConvRow:

@@ -162,6 +162,9 @@ def _conv2d(request: _Request) -> Kernel:
         **_requantisation(request),
     )
     if request.instructions is Instructions.DSP:
+        if kernel_h == kernel_w == request.columns == request.output.height == 1:
+            # One pixel in all: a vector times a matrix.
+            return _dense(request)
         return schedules.dsp_conv_row(plain, dict(request.detail.constants)) or plain
     return plain
 
@@ -205,10 +208,14 @@ def _depthwise_conv2d(request: _Request) -> Kernel:
 
 
 def _dense(request: _Request) -> Kernel:
-    out_features, in_features = request.detail.constants["weight"].shape
-    return schedules.Dense(
+    out_features, *in_shape = request.detail.constants["weight"].shape
+    in_features = prod(in_shape)
+    plain = schedules.Dense(
         in_features=in_features, out_features=out_features, **_requantisation(request)
     )
+    if request.instructions is Instructions.DSP:
+        return schedules.dsp_dense(plain, dict(request.detail.constants)) or plain
+    return plain
 
 
 def _pool(request: _Request) -> Kernel:
