@@ -10,8 +10,8 @@ from .channels import settle_constant_channels
 from .conv import ConvRow
 from .dsp_pair import PairScaling
 from .dsp_pairs import PAIR_NUMBERS, Pairing, position_in_run, sums_and_weights, words_of_runs
-from .kernel import Constants, kernel_name
-from .micro_kernel import describe, implement
+from .kernel import Constants
+from .micro_kernel import describe, implement, micro_kernel_name
 
 #: Largest constant offset of a load.
 _LARGEST_OFFSET = 4095
@@ -23,7 +23,7 @@ class DspConvRow:
     """:class:`ConvRow` with two output channels and three pixels at a time.
 
     Buffers: data int8, flat, as the plain kernel's; weight int8 (packed, see
-    ``micro_project/kernels/dot.h``), channels int32 [pairs, 8], out int8 as the plain kernel's.
+    ``micro_project/kernels/dot.h``), channels int32 [pairs, 5], out int8 as the plain kernel's.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class DspConvRow:
     def name(self) -> str:
         """C identifier stem."""
         stem = self.plain.name.removeprefix("conv2d_").rsplit("_", 1)[0]
-        return kernel_name(f"conv2d_dsp_{stem}", self)
+        return micro_kernel_name(f"conv2d_dsp_{stem}", self._numbers)
 
     @property
     def constants(self) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class DspConvRow:
         dict
             weight int8, flat: [groups, pairs, rows, segments, words, 2, 2, 2] with the last axes
             counting halves of a word's inputs (even, odd), inputs, channels; channels int32
-            [groups * pairs, 8].
+            [groups * pairs, 5].
         """
         settled = settle_constant_channels(constants, 0, self.plain.requantisation)
         words = words_of_runs(settled["weight"], self._window.segment_bytes)
@@ -119,10 +119,11 @@ class DspConvRow:
         )
         return describe([data, weight, channels, out])
 
-    def prim_func(self) -> tirx.PrimFunc:
-        """One call of ``tvmp_conv_row``."""
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        """Arguments of ``tvmp_conv_row``."""
         window = self._window
-        numbers = (
+        return (
             self.plain.out_width,
             window.pixel_bytes,
             window.rows,
@@ -135,7 +136,10 @@ class DspConvRow:
             int(self.joint),
             *self._pairing.scaling.numbers,
         )
-        return implement(self.description(), "tvmp_conv_row", numbers)
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """One call of ``tvmp_conv_row``."""
+        return implement(self.description(), "tvmp_conv_row", self._numbers)
 
 
 @dataclass(frozen=True)

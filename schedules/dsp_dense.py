@@ -11,8 +11,8 @@ from .channels import settle_constant_channels
 from .dense import Dense
 from .dsp_pair import PairScaling
 from .dsp_pairs import PAIR_NUMBERS, Pairing, position_in_run, sums_and_weights, words_of_runs
-from .kernel import Constants, kernel_name
-from .micro_kernel import describe, implement
+from .kernel import Constants
+from .micro_kernel import describe, implement, micro_kernel_name
 
 _HEADERS = ("dense.h", "dot.h", "dsp.h", "pair.h", "requantise.h")
 #: Pairs of channels whose weights are interleaved.
@@ -24,7 +24,7 @@ class DspDense:
     """:class:`Dense` with six outputs at a time.
 
     Buffers: data int8 [in_features], weight int8 (packed, see ``dense.h``), channels int32
-    [pairs, 8], out int8 [out_features].
+    [pairs, 5], out int8 [out_features].
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class DspDense:
     def name(self) -> str:
         """C identifier stem."""
         stem = self.plain.name.removeprefix("dense_").rsplit("_", 1)[0]
-        return kernel_name(f"dense_dsp_{stem}", self)
+        return micro_kernel_name(f"dense_dsp_{stem}", self._numbers)
 
     @property
     def constants(self) -> tuple[str, ...]:
@@ -118,11 +118,15 @@ class DspDense:
         )
         return describe([data, weight, channels, out])
 
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        """Arguments of ``tvmp_dense``."""
+        shape = (self.plain.in_features, self.plain.out_features)
+        return (*shape, int(self.joint), *self._pairing.scaling.numbers)
+
     def prim_func(self) -> tirx.PrimFunc:
         """One call of ``tvmp_dense``."""
-        shape = (self.plain.in_features, self.plain.out_features)
-        numbers = (*shape, int(self.joint), *self._pairing.scaling.numbers)
-        return implement(self.description(), "tvmp_dense", numbers)
+        return implement(self.description(), "tvmp_dense", self._numbers)
 
 
 def dsp_dense(plain: Dense, constants: Constants) -> DspDense | None:

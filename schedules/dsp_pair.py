@@ -24,7 +24,7 @@ Integers = npt.NDArray[np.int64]
 #: Sums below this may be multiplied by 256, and told from another sum in their low byte.
 NARROW_SUM = 1 << 23
 #: Shifts for which rounding term and product fit in 32 bits together.
-_FLOOR_SHIFTS = (-15, 5)
+_FLOOR_SHIFTS = {"single": (-15, 5), "double": (-15, -1)}
 _TIES_SHIFTS = (-22, -1)
 
 
@@ -32,9 +32,10 @@ class PairForm(IntEnum):
     """``enum tvmp_pair_form``."""
 
     FLOOR = 0
-    TIES = 1
-    TWICE_ANY = 2
-    ONCE_ANY = 3
+    FLOOR_TWICE = 1
+    TIES = 2
+    TWICE_ANY = 3
+    ONCE_ANY = 4
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class PairScaling:
         """The cheapest form that is exact."""
         r = self.requantisation
         ties_are_clamped = r.rounding == "single" or r.output_zero_point <= r.clamp_min
-        if self.narrow and ties_are_clamped and self._shifts_in(_FLOOR_SHIFTS):
-            return PairForm.FLOOR
+        if self.narrow and ties_are_clamped and self._shifts_in(_FLOOR_SHIFTS[r.rounding]):
+            return PairForm.FLOOR if r.rounding == "single" else PairForm.FLOOR_TWICE
         if r.rounding == "double" and r.small_accumulator and self._shifts_in(_TIES_SHIFTS):
             return PairForm.TIES
         return PairForm.TWICE_ANY if r.rounding == "double" else PairForm.ONCE_ANY
@@ -70,32 +71,32 @@ class PairScaling:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Arguments form, exponent, zero_point, clamp_min, clamp_max of the C functions."""
+        """Arguments form, exponent, clamp_min, clamp_max of the C functions."""
         r = self.requantisation
         common = -1
         if self.form <= PairForm.TIES and r.shift_min == r.shift_max:
             common = int(self._exponents(np.asarray([r.shift_min]))[0])
-        return (int(self.form), common, r.output_zero_point, r.clamp_min, r.clamp_max)
+        return (int(self.form), common, r.clamp_min, r.clamp_max)
 
     def _exponents(self, shift: npt.NDArray[np.generic]) -> Integers:
         """What each channel is shifted by, as the C reads it."""
         shifts = shift.astype(np.int64)
-        if self.form == PairForm.FLOOR:
+        if self.form < PairForm.TIES:
             return 6 - shifts
         return -1 - shifts if self.form == PairForm.TIES else shifts
 
-    def pack(self, constants: Constants) -> Integers:
-        """Multipliers, rounding terms and exponents of the channels.
+    def pack(self, constants: Constants) -> tuple[Integers, int]:
+        """What each channel is shifted by, and the offset that all have.
 
         Parameters
         ----------
         constants : dict
-            weight int8 [channels, ...]; bias, multiplier, shift int32 [channels].
+            weight int8 [channels, ...]; bias, shift int32 [channels].
 
         Returns
         -------
-        ndarray of int64, shape [3, channels]
-            Each fits in 32 bits.
+        (ndarray of int64, int)
+            The bytes and the upper half of ``shifts`` in ``struct tvmp_pair``.
         """
         r = self.requantisation
         shift = constants["shift"]
@@ -105,28 +106,24 @@ class PairScaling:
             raise ValueError(
                 "accumulators may reach 2**23: the kernel must not promise narrow ones"
             )
-        exponent = self._exponents(shift)
-        rounding = np.zeros_like(exponent)
-        if self.form <= PairForm.TIES:
-            rounding = (2 * r.output_zero_point + 1) * 2**exponent
-        if self.form == PairForm.FLOOR and r.rounding == "double":
-            # The first of two roundings adds half of a unit of its own.
-            rounding += np.where(exponent > 6, 64, 0)
-        return np.stack([constants["multiplier"].astype(np.int64), rounding, exponent])
+        fast = self.form <= PairForm.TIES
+        offset = 2 * r.output_zero_point + 1 if fast else r.output_zero_point
+        return self._exponents(shift), offset
 
-    def apply(
-        self, total: tirx.Expr, multiplier: tirx.Expr, rounding: tirx.Expr, exponent: tirx.Expr
-    ) -> tirx.Expr:
+    def apply(self, total: tirx.Expr, multiplier: tirx.Expr, exponent: tirx.Expr) -> tirx.Expr:
         """The int8 output of a sum with its bias, as an expression.
 
         Parameters
         ----------
-        total, multiplier, rounding, exponent : tvm.tirx.Expr
-            int32; the last three from :meth:`pack`.
+        total, multiplier, exponent : tvm.tirx.Expr
+            int32; the last from :meth:`pack`.
         """
         r = self.requantisation
         if self.form > PairForm.TIES:
             return bind("total", total, lambda x: r.scale(x, multiplier, exponent))
+        half = 64 if self.form == PairForm.FLOOR_TWICE else 0
+        offset = int32(2 * r.output_zero_point + 1)
+        rounding = tirx.shift_left(offset, exponent) + int32(half)
 
         def scaled(x: tirx.Expr) -> tirx.Expr:
             if self.form == PairForm.TIES:

@@ -18,7 +18,7 @@ Array = npt.NDArray[np.generic]
 Integers = npt.NDArray[np.int64]
 
 #: int32 numbers of ``struct tvmp_pair``.
-PAIR_NUMBERS = 8
+PAIR_NUMBERS = 5
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,11 @@ class Pairing:
         start = paired(constants["bias"])
         if self.joint:
             start[:, 1] = start[:, 1] * 256 + start[:, 0]
-        columns = np.concatenate([start, *map(paired, self.scaling.pack(constants))], axis=1)
-        return columns.astype(np.uint32).view(np.int32)
+        exponents, offset = self.scaling.pack(constants)
+        low, high = (paired(exponents) & 0xFF).T
+        shifts = (offset << 16) | (high << 8) | low
+        columns = [start, paired(constants["multiplier"]), shifts[:, None]]
+        return np.concatenate(columns, axis=1).astype(np.uint32).view(np.int32)
 
     def pair_of(self, channel: tirx.Expr) -> tirx.Expr:
         """Index of the pair of an output channel."""
@@ -138,8 +141,12 @@ class Pairing:
         if self.joint:
             joint = (channels[pair, 1] - channels[pair, 0]) >> tirx.const(8, "int32")
             start = tirx.Select(second == 0, channels[pair, 0], joint)
-        scale = [channels[pair, column + second] for column in (2, 4, 6)]
-        return self.scaling.apply(sum_ + start, *scale)
+        shifts = channels[pair, 4]
+        # Arithmetic shifts: the byte with its sign.
+        first = (shifts << tirx.const(24, "int32")) >> tirx.const(24, "int32")
+        other = (shifts << tirx.const(16, "int32")) >> tirx.const(24, "int32")
+        exponent = tirx.Select(second == 0, first, other)
+        return self.scaling.apply(sum_ + start, channels[pair, 2 + second], exponent)
 
 
 def words_of_runs(weight: Array, run_bytes: int) -> Array:

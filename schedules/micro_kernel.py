@@ -8,6 +8,7 @@ a micro-kernel makes sums and requantises them, which are two, so the whole func
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -35,6 +36,15 @@ class WithScratch(Protocol):
     @property
     def scratch_bytes(self) -> int:
         """How much, at an address that four divides."""
+
+
+def micro_kernel_name(stem: str, numbers: Sequence[int]) -> str:
+    """Append to ``stem`` a short hash of the numbers that the C function is called with.
+
+    Layers that differ in their constants alone share a kernel.
+    """
+    digest = hashlib.sha256(",".join(map(str, numbers)).encode()).hexdigest()
+    return f"{stem}_{digest[:6]}"
 
 
 def headers_of(kernels: Sequence[Kernel]) -> tuple[str, ...]:

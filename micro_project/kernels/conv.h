@@ -97,8 +97,8 @@ TVMP_INLINE void tvmp_conv_row(const int8_t *data, const int8_t *weight, const i
                                int8_t *out, int32_t pixels, int32_t pixel_bytes, int32_t rows,
                                int32_t row_bytes, int32_t segments, int32_t segment_step,
                                int32_t segment_bytes, int32_t group_channels, int32_t groups,
-                               int32_t joint, int32_t form, int32_t exponent, int32_t zero_point,
-                               int32_t clamp_min, int32_t clamp_max) {
+                               int32_t joint, int32_t form, int32_t exponent, int32_t clamp_min,
+                               int32_t clamp_max) {
   const struct tvmp_conv conv = {
       .pixels = pixels,
       .pixel_bytes = pixel_bytes,
@@ -114,7 +114,6 @@ TVMP_INLINE void tvmp_conv_row(const int8_t *data, const int8_t *weight, const i
       .form = (enum tvmp_pair_form)form,
       .joint = joint,
       .exponent = exponent,
-      .zero_point = zero_point,
       .clamp_min = clamp_min,
       .clamp_max = clamp_max,
   };

@@ -67,13 +67,11 @@ TVMP_INLINE void tvmp_dot_three_pairs(struct tvmp_walk *walk, int32_t words, int
  * tvmp_pair for each pair. All numbers are constants. */
 TVMP_INLINE void tvmp_dense(const int8_t *data, const int8_t *weight, const int32_t *channels,
                             int8_t *out, int32_t inputs, int32_t outputs, int32_t joint,
-                            int32_t form, int32_t exponent, int32_t zero_point, int32_t clamp_min,
-                            int32_t clamp_max) {
+                            int32_t form, int32_t exponent, int32_t clamp_min, int32_t clamp_max) {
   const struct tvmp_scale scale = {
       .form = (enum tvmp_pair_form)form,
       .joint = joint,
       .exponent = exponent,
-      .zero_point = zero_point,
       .clamp_min = clamp_min,
       .clamp_max = clamp_max,
   };

@@ -67,16 +67,24 @@ struct tvmp_walk {
 #define TVMP_RUN(code, ...)                                                                        \
   __asm__ volatile(code                                                                            \
                    : __VA_ARGS__, TVMP_TEMPORARIES                                                 \
-                   : [step] "n"(pixel_bytes), [twice] "n"(2 * pixel_bytes), [end] "m"(end)         \
-                   : "cc", "memory")
+                   : [step] "n"(pixel_bytes), [twice] "n"(2 * pixel_bytes)                         \
+                   : "memory")
+
+#define TVMP_RUN_LOOP(code, ...)                                                                   \
+  do {                                                                                             \
+    const int8_t *const end = walk->weight + (words & ~1) * 8;                                     \
+    __asm__ volatile(code                                                                          \
+                     : __VA_ARGS__, TVMP_TEMPORARIES                                               \
+                     : [step] "n"(pixel_bytes), [twice] "n"(2 * pixel_bytes), [end] "m"(end)       \
+                     : "cc", "memory");                                                            \
+  } while (0)
 
 /* A loop of two words a turn; up to four words go without. */
 #define TVMP_DOT_WORDS(weights, pixels, ...)                                                       \
   do {                                                                                             \
     uint32_t w0, w1, u0, u1, x, y;                                                                 \
-    const int8_t *const end = walk->weight + (words & ~1) * 8;                                     \
     if (words > 5) {                                                                               \
-      TVMP_RUN(TVMP_LOOP(weights, pixels), __VA_ARGS__);                                           \
+      TVMP_RUN_LOOP(TVMP_LOOP(weights, pixels), __VA_ARGS__);                                      \
     } else if (words >= 4) {                                                                       \
       TVMP_RUN(TVMP_TURN(weights, pixels) TVMP_TURN(weights, pixels), __VA_ARGS__);                \
     } else if (words >= 2) {                                                                       \

@@ -1,15 +1,18 @@
 /* Sums of pairs of output channels: where they start from, and what int8 they become.
  *
- * Two fast forms beside the general ones of requantise.h. A channel has a multiplier m and a shift,
- * and e = -shift.
+ * Fast forms beside the general ones of requantise.h. A channel has a multiplier m and a shift, and
+ * e = -shift; offset is 2 * zero_point + 1.
  *
  * TVMP_FLOOR: ((high(256 * sum * m) + rounding) >> exponent) >> 1, where high rounds down, exponent
- * is 6 + e, and rounding is (2 * zero_point + 1) << exponent. That is one rounding, ties up: floors
- * nest. Two roundings are this too, but for 64 more in the rounding (half a unit of the first one)
- * and for negative ties, which go away from zero; where outputs below the zero point are clamped to
- * it those do not matter. Sums stay below 2^23, shifts are in [-15, 5].
+ * is 6 + e, and rounding is offset << exponent. That is one rounding, ties up: floors nest.
+ * TVMP_FLOOR_TWICE: two roundings are the same but for half a unit of the first one, 64 more in the
+ * rounding, and for negative ties, which go away from zero. Where outputs below the zero point are
+ * clamped to it those do not matter. In both, sums stay below 2^23.
  *
- * TVMP_TIES: TVMP_DOUBLE_FAST of requantise.h, with its rounding term among the constants. */
+ * TVMP_TIES: ((high(2 * sum * m) + rounding) >> exponent) >> 1, where high rounds to nearest,
+ * exponent is e - 1, and rounding is offset << exponent, less one where the sum is negative: that
+ * is what ties away from zero take. (Where high is 0 it changes nothing, since rounding is odd
+ * times 2^exponent.) Sums stay below 2^30. */
 #ifndef TVMP_PAIR_H
 #define TVMP_PAIR_H
 
@@ -17,98 +20,120 @@
 
 enum tvmp_pair_form {
   TVMP_FLOOR,
+  TVMP_FLOOR_TWICE,
   TVMP_TIES,
   TVMP_TWICE_ANY,
   TVMP_ONCE_ANY,
 };
 
-/* A pair of output channels. exponent is the shift in the general forms. */
+/* A pair of output channels. How much to shift by lies in the two low bytes of shifts, and the
+ * offset in its upper half: a register shift looks at the lowest byte alone. In the general forms
+ * they are the shifts and the zero point. */
 struct tvmp_pair {
   int32_t start[2];
   int32_t multiplier[2];
-  int32_t rounding[2];
-  int32_t exponent[2];
+  int32_t shifts;
 };
 
 /* What all pairs of a layer have in common. Constants wherever it is used. */
 struct tvmp_scale {
   enum tvmp_pair_form form;
-  int joint;          /* the second sum has the first one in it, see dot.h */
-  int32_t exponent;   /* where all channels share it, else -1 */
-  int32_t zero_point; /* of the general forms */
+  int joint;        /* the second sum has the first one in it, see dot.h */
+  int32_t exponent; /* where all channels share it, else -1 */
   int32_t clamp_min;
   int32_t clamp_max;
 };
 
-/* The fast forms of one sum, scaled by 256 or, for ties, by two. On DSP cores volatile assembly
- * keeps the compiler from spreading the six sums of a block, which needs more registers than there
- * are. */
-TVMP_INLINE int32_t tvmp_scale_floor(int32_t times256, int32_t multiplier, int32_t rounding,
-                                     int32_t exponent, int32_t common) {
+/* The constants of one channel, as registers have them. */
+struct tvmp_channel {
+  int32_t multiplier;
+  int32_t rounding;
+  int32_t shift; /* in its lowest byte */
+};
+
+/* number << the lowest byte of shift */
+TVMP_INLINE int32_t tvmp_shift_left(int32_t number, int32_t shift) {
 #if TVMP_HAS_DSP
-  if (common >= 0) {
-    __asm__ volatile("smmla %0, %0, %1, %2\n\tssat %0, #8, %0, asr %3"
-                     : "+r"(times256)
-                     : "r"(multiplier), "r"(rounding), "n"(common + 1));
-  } else {
-    __asm__ volatile("smmla %0, %0, %1, %2\n\tasr %0, %0, %3\n\tssat %0, #8, %0, asr #1"
-                     : "+r"(times256)
-                     : "r"(multiplier), "r"(rounding), "r"(exponent));
-  }
-  return times256;
+  int32_t shifted;
+  __asm__("lsl %0, %1, %2" : "=r"(shifted) : "r"(number), "r"(shift));
+  return shifted;
 #else
-  exponent = common >= 0 ? common : exponent;
-  return tvmp_ssat8_asr(tvmp_smmla(times256, multiplier, rounding) >> exponent, 1);
+  return (int32_t)((uint32_t)number << (shift & 0xff));
 #endif
 }
 
-TVMP_INLINE int32_t tvmp_scale_ties(int32_t doubled, int32_t multiplier, int32_t rounding,
-                                    int32_t exponent, int32_t common) {
+TVMP_INLINE struct tvmp_channel tvmp_channel_of(const struct tvmp_pair *pair, int second,
+                                                const struct tvmp_scale *scale) {
+  struct tvmp_channel channel;
+  channel.multiplier = pair->multiplier[second];
+  channel.shift = second ? (int32_t)((uint32_t)pair->shifts >> 8) : pair->shifts;
+  const int32_t offset = pair->shifts >> 16;
+  if (scale->form > TVMP_TIES) {
+    channel.rounding = offset;
+    return channel;
+  }
+  channel.rounding = scale->exponent >= 0 ? offset * (1 << scale->exponent)
+                                          : tvmp_shift_left(offset, channel.shift);
+  channel.rounding += scale->form == TVMP_FLOOR_TWICE ? 64 : 0;
+  return channel;
+}
+
+/* A sum times 256 (TVMP_FLOOR) or two (TVMP_TIES) to int8. On DSP cores volatile assembly keeps the
+ * compiler from spreading the six sums of a block over more registers than there are. */
+TVMP_INLINE int32_t tvmp_scale_fast(int32_t sum, const struct tvmp_channel *channel,
+                                    const struct tvmp_scale *scale) {
 #if TVMP_HAS_DSP
   int32_t towards;
-  if (common >= 0) {
+  if (scale->form != TVMP_TIES && scale->exponent >= 0) {
+    __asm__ volatile("smmla %0, %0, %1, %2\n\tssat %0, #8, %0, asr %3"
+                     : "+r"(sum)
+                     : "r"(channel->multiplier), "r"(channel->rounding), "n"(scale->exponent + 1));
+  } else if (scale->form != TVMP_TIES) {
+    __asm__ volatile("smmla %0, %0, %1, %2\n\tasr %0, %0, %3\n\tssat %0, #8, %0, asr #1"
+                     : "+r"(sum)
+                     : "r"(channel->multiplier), "r"(channel->rounding), "r"(channel->shift));
+  } else if (scale->exponent >= 0) {
     __asm__ volatile("add %1, %3, %0, asr #31\n\tsmmlar %0, %0, %2, %1\n\t"
                      "ssat %0, #8, %0, asr %4"
-                     : "+r"(doubled), "=&r"(towards)
-                     : "r"(multiplier), "r"(rounding), "n"(common + 1));
+                     : "+r"(sum), "=&r"(towards)
+                     : "r"(channel->multiplier), "r"(channel->rounding), "n"(scale->exponent + 1));
   } else {
     __asm__ volatile("add %1, %3, %0, asr #31\n\tsmmlar %0, %0, %2, %1\n\t"
                      "asr %0, %0, %4\n\tssat %0, #8, %0, asr #1"
-                     : "+r"(doubled), "=&r"(towards)
-                     : "r"(multiplier), "r"(rounding), "r"(exponent));
+                     : "+r"(sum), "=&r"(towards)
+                     : "r"(channel->multiplier), "r"(channel->rounding), "r"(channel->shift));
   }
-  return doubled;
+  return sum;
 #else
-  exponent = common >= 0 ? common : exponent;
-  return tvmp_ssat8_asr(tvmp_smmlar(doubled, multiplier, rounding + (doubled >> 31)) >> exponent,
-                        1);
+  const int32_t shift = scale->exponent >= 0 ? scale->exponent : channel->shift & 0xff;
+  const int32_t high = scale->form == TVMP_TIES
+                           ? tvmp_smmlar(sum, channel->multiplier, channel->rounding + (sum >> 31))
+                           : tvmp_smmla(sum, channel->multiplier, channel->rounding);
+  return tvmp_ssat8_asr(high >> shift, 1);
 #endif
 }
 
-TVMP_INLINE int32_t tvmp_scale_sum(int32_t sum, const struct tvmp_pair *pair, int second,
+TVMP_INLINE int32_t tvmp_scale_sum(int32_t sum, const struct tvmp_channel *channel,
                                    const struct tvmp_scale *scale) {
-  const int32_t multiplier = pair->multiplier[second];
-  const int32_t exponent = pair->exponent[second];
-  if (scale->form == TVMP_FLOOR || scale->form == TVMP_TIES) {
-    int32_t value =
-        scale->form == TVMP_FLOOR
-            ? tvmp_scale_floor(sum, multiplier, pair->rounding[second], exponent, scale->exponent)
-            : tvmp_scale_ties(sum, multiplier, pair->rounding[second], exponent, scale->exponent);
+  if (scale->form <= TVMP_TIES) {
+    int32_t value = tvmp_scale_fast(sum, channel, scale);
     /* The compiler does not know that it is an int8. */
     const int is_whole_range = scale->clamp_min == -128 && scale->clamp_max == 127;
     return is_whole_range ? value : tvmp_clamp(value, scale->clamp_min, scale->clamp_max);
   }
-  int32_t scaled = tvmp_scale_any(sum, multiplier, exponent, scale->form == TVMP_TWICE_ANY);
-  return tvmp_clamp(scaled + scale->zero_point, scale->clamp_min, scale->clamp_max);
+  int32_t scaled = tvmp_scale_any(sum, channel->multiplier, (int8_t)(channel->shift & 0xff),
+                                  scale->form == TVMP_TWICE_ANY);
+  return tvmp_clamp(scaled + channel->rounding, scale->clamp_min, scale->clamp_max);
 }
 
 /* The sums of one to three pixels, channels 1 or 2 of each, to out, pixels stride bytes apart. */
 TVMP_INLINE void tvmp_scale_block(int32_t *sum, int32_t pixels, int32_t channels,
-                                  const struct tvmp_pair *address, int8_t *out, int32_t stride,
+                                  const struct tvmp_pair *pair, int8_t *out, int32_t stride,
                                   const struct tvmp_scale *scale) {
   /* Read once: the compiler cannot know that the output does not lie over them. */
-  const struct tvmp_pair pair = *address;
-  const int up = scale->form == TVMP_FLOOR ? 8 : scale->form == TVMP_TIES ? 1 : 0;
+  const struct tvmp_channel first_channel = tvmp_channel_of(pair, 0, scale);
+  const struct tvmp_channel second_channel = tvmp_channel_of(pair, 1, scale);
+  const int up = scale->form < TVMP_TIES ? 8 : scale->form == TVMP_TIES ? 1 : 0;
   for (int32_t pixel = 0; pixel < pixels; ++pixel) {
     uint32_t first = (uint32_t)sum[2 * pixel];
     uint32_t second = (uint32_t)sum[2 * pixel + 1];
@@ -116,9 +141,9 @@ TVMP_INLINE void tvmp_scale_block(int32_t *sum, int32_t pixels, int32_t channels
     if (channels == 2) {
       int32_t value =
           scale->joint ? (int32_t)(second - first) >> (8 - up) : (int32_t)(second << up);
-      target[1] = (int8_t)tvmp_scale_sum(value, &pair, 1, scale);
+      target[1] = (int8_t)tvmp_scale_sum(value, &second_channel, scale);
     }
-    target[0] = (int8_t)tvmp_scale_sum((int32_t)(first << up), &pair, 0, scale);
+    target[0] = (int8_t)tvmp_scale_sum((int32_t)(first << up), &first_channel, scale);
   }
 }
 
