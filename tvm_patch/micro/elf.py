@@ -106,6 +106,45 @@ def has_dsp_extension(path: Path) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class ModelSizes:
+    """Flash that the generated part of a firmware takes.
+
+    Parameters
+    ----------
+    code_bytes : int
+        Its functions, micro-kernels included; not libc's, nor the runtime's.
+    constant_bytes : int
+        Weights, biases, multipliers and tables.
+    """
+
+    code_bytes: int
+    constant_bytes: int
+
+
+def read_model_sizes(path: Path) -> ModelSizes:
+    """Add up the symbols of generated C, whose names begin with ``tvmgen_`` or ``tvmp_``.
+
+    Raises
+    ------
+    BuildError
+        If the file is not an ELF file.
+    """
+    code: dict[int, int] = {}
+    constants: dict[int, int] = {}
+    with _open_elf(path) as elf:
+        for symbol in _symbols(elf):
+            if not symbol.name.startswith(("tvmgen_", "tvmp_")):
+                continue
+            section = symbol["st_shndx"]
+            if not isinstance(section, int) or elf.get_section(section)["sh_flags"] & _SHF_WRITE:
+                continue
+            # Several names may stand for the same bytes: equal functions are folded.
+            found = code if symbol["st_info"]["type"] == "STT_FUNC" else constants
+            found[symbol["st_value"]] = int(symbol["st_size"])
+    return ModelSizes(sum(code.values()), sum(constants.values()))
+
+
 def find_function(path: Path, address: int) -> str | None:
     """Return the function that holds ``address`` (its Thumb bit is ignored), if any."""
     address &= ~1

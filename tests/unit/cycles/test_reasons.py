@@ -138,6 +138,15 @@ def test_counts_that_are_cut_short_are_refused(tmp_path: Path) -> None:
     assert (block.taken, block.flash_reads, block.misaligned) == (2, 4, 1)
 
 
+def test_the_plugin_compiles_without_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_compiler()
+    strict = (*counting._FLAGS, "-Wall", "-Wextra", "-Werror", "-pedantic")
+    monkeypatch.setattr(counting, "_FLAGS", strict)
+    assert counting.build_plugin(tmp_path).is_file()
+
+
 def test_what_is_no_firmware_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "firmware.elf"
     path.write_bytes(b"nothing of the kind")

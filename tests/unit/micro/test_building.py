@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,3 +202,16 @@ def test_elf_files_are_read_for_symbols_and_functions(
     foreign.write_text("not an ELF file")
     with pytest.raises(BuildError, match="not a linked firmware"):
         elf.read_sizes(foreign)
+
+
+@pytest.mark.emulator
+def test_sizes_of_the_generated_part_are_those_of_its_symbols(firmware_of: BuildOnce) -> None:
+    firmware = firmware_of("sample", "qemu_cortex_m7")
+    sizes = elf.read_model_sizes(firmware.elf_path)
+    listed = subprocess.run(
+        ["arm-none-eabi-nm", "-S", str(firmware.elf_path)], capture_output=True, text=True
+    ).stdout
+    symbols = [line.split() for line in listed.splitlines()]
+    code = [int(s[1], 16) for s in symbols if len(s) == 4 and s[2] in "tT" and "tvmgen_" in s[3]]
+    assert sizes.code_bytes == sum(code) > 0
+    assert sizes.constant_bytes == 0
