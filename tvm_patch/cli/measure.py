@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from tvm_patch.report import Built
 
 
-# From here on there is room for all that a profile has to say.
-_WIDE_COLUMNS = 150
-
-
 def measure(
     folder: BuiltFolder,
     runs: Runs = 1,
@@ -47,7 +43,7 @@ def measure(
 
     Inputs are random: `validate` and `deploy` compare outputs with the reference.
     """
-    from tvm_patch.cli.terminal import activity, output_columns, show
+    from tvm_patch.cli.terminal import activity, show
     from tvm_patch.cycles import CortexM4
     from tvm_patch.measurement import check_planned_is_used
     from tvm_patch.measurement import measure as measure_device
@@ -109,8 +105,7 @@ def measure(
     if plot is not None and profiled is not None:
         write_atomically(plot, profile_png(profiled, title=where))
     if profile and profiled is not None:
-        narrow = output_columns() < _WIDE_COLUMNS
-        show(operator_profile_table(profiled, narrow=narrow), operator_profile_note(profiled))
+        show(operator_profile_table(profiled), operator_profile_note(profiled))
     unit, ticks = unit_of(measurement), ticks_of(measurement)
     per_mac = f" ({ticks / built.planned_macs:.2f} per MAC)" if ticks and built.planned_macs else ""
     show(

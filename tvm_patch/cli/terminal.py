@@ -22,11 +22,6 @@ def show(*results: RenderableType) -> None:
         console.print(result, markup=False)
 
 
-def output_columns() -> int:
-    """How wide results may be."""
-    return _console().width
-
-
 def _console() -> Console:
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(

@@ -7,6 +7,7 @@ from tvm_patch.report.export import deployment_record, operator_records, plan_re
 from tvm_patch.report.files import check_writable, to_json, write_atomically
 from tvm_patch.report.profile import (
     operator_profile_note,
+    operator_profile_of,
     operator_profile_record,
     operator_profile_table,
     profile_png,
@@ -29,6 +30,7 @@ __all__ = [
     "deployment_record",
     "figure",
     "operator_profile_note",
+    "operator_profile_of",
     "operator_profile_record",
     "operator_profile_table",
     "operator_records",

@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tvm_patch.plan import InputMode
-from tvm_patch.profiling import OperatorProfile, Profile
 from tvm_patch.report.cells import Cells, Column
 from tvm_patch.report.frontier_plot import frontier_png
 from tvm_patch.report.memory_map import memory_map_png
 from tvm_patch.report.page import Page, Picture, Section
 from tvm_patch.report.planned import frontier_table, input_words, moment_text, peaks_table
-from tvm_patch.report.profile import profile_png
+from tvm_patch.report.profile import (
+    operator_profile_note,
+    operator_profile_of,
+    operator_profile_table,
+    profile_png,
+)
 from tvm_patch.report.stages import fallbacks_text, held_tensors_table, stages_table
 from tvm_patch.report.study import Study
 from tvm_patch.report.tables import figure, stages_text
@@ -124,77 +128,19 @@ def _measured(study: Study, record: Mapping[str, Any]) -> Iterator[Section]:
     yield Section("Measured", tuple(notes), (Cells(columns, tuple(rows)),))
     operators = record.get("operators")
     if operators:
-        profile = profile_of(operators)
+        profile = operator_profile_of(operators)
         picture = profile_png(profile, title=f"{study.graph.name} on {board}")
         caption = f"{profile.unit.capitalize()} of every operator"
         yield Section(
             "Profile",
-            (f"{caption}: in its kernel, and in moving rows around it.",),
-            (profile_cells(profile),),
+            (
+                f"{caption}: in its kernel, and in moving rows around it.",
+                f"{_sentence(operator_profile_note(profile))}.",
+            ),
+            (operator_profile_table(profile),),
             (Picture("profile.png", caption, picture),),
         )
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def profile_of(record: Mapping[str, Any]) -> Profile:
-    """A profile from its record."""
-    return Profile(
-        unit=str(record["unit"]),
-        operators=tuple(
-            OperatorProfile(
-                name=str(each["name"]),
-                kind=str(each["kind"]),
-                stage=each["stage"],
-                macs=int(each["macs"]),
-                calls=int(each["calls"]),
-                kernel_units=int(each["kernel"]),
-                data_units=int(each["data"]),
-            )
-            for each in record["operators"]
-        ),
-        loops_units=int(record["loops"]),
-        mark_units=float(record["mark_cost"]),
-        marks=int(record["marks"]),
-    )
-
-
-def profile_cells(profile: Profile) -> Cells:
-    """A line for each operator, and the loops around them."""
-    rows = [
-        (
-            str(index),
-            operator.name,
-            operator.kind,
-            operator.stage or "",
-            figure(operator.kernel_units),
-            figure(operator.data_units),
-            f"{profile.share(operator.units):.1%}",
-            figure(operator.macs or None),
-            "-" if operator.units_per_mac is None else f"{operator.units_per_mac:.2f}",
-        )
-        for index, operator in enumerate(profile.operators)
-    ]
-    loops = f"{profile.share(profile.loops_units):.1%}"
-    kernels = sum(operator.kernel_units for operator in profile.operators)
-    rows.append(("", "loops", "", "", "", figure(profile.loops_units), loops, "", ""))
-    rows.append(
-        (
-            *("", "total", "", "", figure(kernels), figure(profile.units - kernels), ""),
-            *(figure(profile.macs), f"{profile.units / profile.macs:.2f}" if profile.macs else "-"),
-        )
-    )
-    columns = (
-        Column("#"),
-        Column("operator", left=True, shrinks_to=12),
-        Column("kind", left=True),
-        Column("stage", left=True),
-        Column("kernel"),
-        Column("data"),
-        Column("share"),
-        Column("MACs"),
-        Column("per MAC"),
-    )
-    return Cells(columns, tuple(rows), totals=2)

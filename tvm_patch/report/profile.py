@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-from rich.table import Table
 
 from tvm_patch.errors import ToolMissingError
 from tvm_patch.profiling import OperatorProfile, Profile
-from tvm_patch.report.tables import figure, figures_table
+from tvm_patch.report.cells import Cells, Column
+from tvm_patch.report.tables import figure
 
 _KIND_COLOURS: Mapping[str, str] = {
     "conv2d": "#4c78a8",
@@ -26,9 +25,17 @@ _ROW_INCHES = 0.2
 _LABEL_POINTS = 7
 
 
-def operator_profile_table(
-    profile: Profile, *, title: str | None = None, narrow: bool = False
-) -> Table:
+@dataclass(frozen=True)
+class _Figure:
+    """A column of the table: what stands in it for an operator, the loops, and the whole."""
+
+    column: Column
+    operator: Callable[[Profile, int, OperatorProfile], str]
+    loops: Callable[[Profile], str] = lambda _: ""
+    total: Callable[[Profile], str] = lambda _: ""
+
+
+def operator_profile_table(profile: Profile, *, title: str | None = None) -> Cells:
     """What every operator takes, its share of the whole, and the cost of one MAC.
 
     Parameters
@@ -36,80 +43,92 @@ def operator_profile_table(
     profile : Profile
         What was measured. *kernel* is the time in the operator's kernel, *data* that in gathering,
         moving and blanking the rows around it; *per MAC* is of both together, *kernel/MAC* of the
-        kernel alone.
+        kernel alone. Cycles are estimated, and there only where there is an estimate.
     title : str or None
         Above the table.
-    narrow : bool
-        Fewer columns, for terminals of 80.
     """
-    columns = [column for column in _COLUMNS if not narrow or column.always]
-    if profile.core:
-        columns += _ESTIMATES
-    unit = profile.unit
-    table = figures_table(
-        *(column.title or unit for column in columns),
-        left=[column.title for column in columns if column.left],
-        title=title,
+    figures = [*_FIGURES, *(_ESTIMATES if profile.core else ())]
+    rows = [
+        tuple(each.operator(profile, index, operator) for each in figures)
+        for index, operator in enumerate(profile.operators)
+    ]
+    rows.append(tuple(each.loops(profile) for each in figures))
+    rows.append(tuple(each.total(profile) for each in figures))
+    columns = tuple(
+        each.column if each.column.name else replace(each.column, name=profile.unit)
+        for each in figures
     )
-    stage: str | None = None
-    for index, operator in enumerate(profile.operators):
-        if index and operator.stage != stage:
-            table.add_section()
-        stage = operator.stage
-        table.add_row(*(column.cell(profile, index, operator) for column in columns))
-    table.add_section()
-    share = f"{profile.share(profile.loops_units):.1%}"
-    loops = {
-        "operator": "loops",
-        "": figure(profile.loops_units),
-        "share": share,
-        "est. cycles": figure(profile.loops_cycles),
-    }
-    kernels = sum(operator.kernel_units for operator in profile.operators)
-    total = {
-        "operator": "total",
-        "kernel": figure(kernels),
-        "data": figure(sum(operator.data_units for operator in profile.operators)),
-        "": figure(profile.units),
-        "MACs": figure(profile.macs or None),
-        "per MAC": _ratio(profile.units, profile.macs),
-        "kernel/MAC": _ratio(kernels, profile.macs),
-        "est. cycles": figure(profile.cycles),
-        "est. cycles/MAC": _ratio(profile.cycles or 0, profile.macs),
-    }
-    table.add_row(*(loops.get(column.title, "") for column in columns))
-    table.add_row(*(total.get(column.title, "") for column in columns), style="bold")
-    return table
+    return Cells(columns, tuple(rows), title=title, totals=2)
 
 
-@dataclass(frozen=True)
-class _Column:
-    """One column: its title (the profile's unit if empty), and what stands in it."""
-
-    title: str
-    cell: Callable[[Profile, int, OperatorProfile], str]
-    left: bool = False
-    always: bool = False
+def _kernels(profile: Profile) -> int:
+    return sum(operator.kernel_units for operator in profile.operators)
 
 
-_COLUMNS = (
-    _Column("#", lambda _, index, o: str(index)),
-    _Column("operator", lambda _, i, o: o.name, left=True, always=True),
-    _Column("kind", lambda _, i, o: o.kind, left=True),
-    _Column("stage", lambda _, i, o: o.stage or "", left=True),
-    _Column("calls", lambda _, i, o: figure(o.calls)),
-    _Column("kernel", lambda _, i, o: figure(o.kernel_units)),
-    _Column("data", lambda _, i, o: figure(o.data_units), always=True),
-    _Column("", lambda _, i, o: figure(o.units), always=True),
-    _Column("share", lambda p, i, o: f"{p.share(o.units):.1%}", always=True),
-    _Column("MACs", lambda _, i, o: figure(o.macs or None)),
-    _Column("per MAC", lambda _, i, o: _ratio(o.units, o.macs), always=True),
-    _Column("kernel/MAC", lambda _, i, o: _ratio(o.kernel_units, o.macs)),
+def _data(profile: Profile) -> int:
+    return sum(operator.data_units for operator in profile.operators)
+
+
+_FIGURES = (
+    _Figure(Column("#", goes=5), lambda p, i, o: str(i)),
+    _Figure(
+        Column("operator", left=True, shrinks_to=12),
+        lambda p, i, o: o.name,
+        lambda p: "loops",
+        lambda p: "total",
+    ),
+    _Figure(Column("kind", left=True, goes=6), lambda p, i, o: o.kind),
+    _Figure(Column("stage", left=True, goes=3), lambda p, i, o: o.stage or ""),
+    _Figure(Column("calls", goes=1), lambda p, i, o: figure(o.calls)),
+    _Figure(
+        Column("kernel", goes=4),
+        lambda p, i, o: figure(o.kernel_units),
+        total=lambda p: figure(_kernels(p)),
+    ),
+    _Figure(
+        Column("data", goes=8),
+        lambda p, i, o: figure(o.data_units),
+        total=lambda p: figure(_data(p)),
+    ),
+    _Figure(
+        Column(""),
+        lambda p, i, o: figure(o.units),
+        lambda p: figure(p.loops_units),
+        lambda p: figure(p.units),
+    ),
+    _Figure(
+        Column("share"),
+        lambda p, i, o: f"{p.share(o.units):.1%}",
+        lambda p: f"{p.share(p.loops_units):.1%}",
+    ),
+    _Figure(
+        Column("MACs", goes=7),
+        lambda p, i, o: figure(o.macs or None),
+        total=lambda p: figure(p.macs or None),
+    ),
+    _Figure(
+        Column("per MAC"),
+        lambda p, i, o: _ratio(o.units, o.macs),
+        total=lambda p: _ratio(p.units, p.macs),
+    ),
+    _Figure(
+        Column("kernel/MAC", goes=2),
+        lambda p, i, o: _ratio(o.kernel_units, o.macs),
+        total=lambda p: _ratio(_kernels(p), p.macs),
+    ),
 )
-
 _ESTIMATES = (
-    _Column("est. cycles", lambda _, i, o: figure(o.cycles), always=True),
-    _Column("est. cycles/MAC", lambda _, i, o: _ratio(o.cycles or 0, o.macs), always=True),
+    _Figure(
+        Column("est. cycles"),
+        lambda p, i, o: figure(o.cycles),
+        lambda p: figure(p.loops_cycles),
+        lambda p: figure(p.cycles),
+    ),
+    _Figure(
+        Column("est. cycles/MAC"),
+        lambda p, i, o: _ratio(o.cycles or 0, o.macs),
+        total=lambda p: _ratio(p.cycles or 0, p.macs),
+    ),
 )
 
 
@@ -122,10 +141,10 @@ def operator_profile_note(profile: Profile) -> str:
     if profile.core:
         states = profile.flash_wait_states
         return (
-            f"{note}\ncycles are estimated, not measured: timing of the {profile.core}, flash with "
-            f"{states} wait state{'' if states == 1 else 's'}"
+            f"{note};\ncycles are estimated, not measured: timing of the {profile.core}, "
+            f"flash with {states} wait state{'' if states == 1 else 's'}"
         )
-    return f"{note}\nno estimate of cycles: {profile.no_estimate}" if profile.no_estimate else note
+    return f"{note};\nno estimate of cycles: {profile.no_estimate}" if profile.no_estimate else note
 
 
 def profile_png(profile: Profile, *, title: str = "") -> bytes:
@@ -216,10 +235,41 @@ def operator_profile_record(profile: Profile) -> dict[str, Any]:
                 "share": profile.share(operator.units),
                 "estimated_cycles": operator.cycles,
                 "estimated_kernel_cycles": operator.kernel_cycles,
+                "estimated_data_cycles": operator.data_cycles,
             }
             for operator in profile.operators
         ],
     }
+
+
+def operator_profile_of(record: Mapping[str, Any]) -> Profile:
+    """The profile that :func:`operator_profile_record` has written down."""
+    estimate = record.get("estimate", {})
+    return Profile(
+        unit=str(record["unit"]),
+        operators=tuple(map(_operator_of, record["operators"])),
+        loops_units=int(record["loops"]),
+        mark_units=float(record["mark_cost"]),
+        marks=int(record["marks"]),
+        loops_cycles=estimate.get("loops_cycles"),
+        core=estimate.get("core") or "",
+        flash_wait_states=int(estimate.get("flash_wait_states", 0)),
+        no_estimate=estimate.get("missing") or "",
+    )
+
+
+def _operator_of(record: Mapping[str, Any]) -> OperatorProfile:
+    return OperatorProfile(
+        name=str(record["name"]),
+        kind=str(record["kind"]),
+        stage=record["stage"],
+        macs=int(record["macs"]),
+        calls=int(record["calls"]),
+        kernel_units=int(record["kernel"]),
+        data_units=int(record["data"]),
+        kernel_cycles=record.get("estimated_kernel_cycles"),
+        data_cycles=record.get("estimated_data_cycles"),
+    )
 
 
 def _ratio(units: int, macs: int) -> str:

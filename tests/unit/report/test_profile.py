@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from rich.console import Console
 from tvm_patch.profiling import OperatorProfile, Profile
 from tvm_patch.report import (
     operator_profile_note,
+    operator_profile_of,
     operator_profile_record,
     operator_profile_table,
     profile_png,
@@ -50,7 +52,7 @@ def test_every_operator_has_its_share_and_the_cost_of_a_mac() -> None:
 
 def test_in_80_columns_names_and_figures_are_whole() -> None:
     target = io.StringIO()
-    Console(file=target, width=80).print(operator_profile_table(PROFILE, narrow=True))
+    Console(file=target, width=80).print(operator_profile_table(PROFILE))
     text = target.getvalue()
     assert "…" not in text
     for word in ("operator", "instructions", "stem", "2,750", "68.8%", "2.75", "4,000"):
@@ -93,6 +95,21 @@ def test_estimated_cycles_are_a_column_that_says_so() -> None:
     record = operator_profile_record(estimated)
     assert record["estimate"]["cycles"] == 4500
     assert record["operators"][0]["estimated_cycles"] == 3010
+
+
+def test_a_record_gives_the_profile_again() -> None:
+    estimated = replace(
+        PROFILE,
+        operators=tuple(
+            replace(operator, kernel_cycles=7, data_cycles=3) for operator in PROFILE.operators
+        ),
+        loops_cycles=280,
+        core="Cortex-M4",
+        flash_wait_states=5,
+    )
+    for profile in (PROFILE, estimated, replace(PROFILE, no_estimate="no compiler")):
+        record = json.loads(json.dumps(operator_profile_record(profile)))
+        assert operator_profile_of(record) == profile
 
 
 def test_why_there_is_no_estimate_is_said() -> None:
