@@ -15,6 +15,7 @@ from .depthwise_map import DepthwiseMap, WindowAxis
 from .dsp_conv import DspConvRow, dsp_conv_row
 from .dsp_dense import DspDense, dsp_dense
 from .dsp_depthwise import DepthwiseSteps, DspDepthwiseRow, depthwise_steps, dsp_depthwise_row
+from .dsp_elementwise import DspAddFlat, dsp_add
 from .elementwise import AddFlat, LookupFlat, MulFlat
 from .fixed_point import Arithmetic
 from .instructions import Instructions
@@ -45,6 +46,7 @@ __all__ = [
     "DepthwiseRow",
     "DepthwiseSteps",
     "DequantizeFlat",
+    "DspAddFlat",
     "DspConvRow",
     "DspDense",
     "DspDepthwiseRow",
@@ -65,6 +67,7 @@ __all__ = [
     "WindowAxis",
     "WithScratch",
     "depthwise_steps",
+    "dsp_add",
     "dsp_conv_row",
     "dsp_dense",
     "dsp_depthwise_row",

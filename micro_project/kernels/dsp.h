@@ -109,6 +109,28 @@ TVMP_INLINE int32_t tvmp_smlatt(uint32_t a, uint32_t b, int32_t sum) {
 #endif
 }
 
+/* SMLAWB and SMLAWT: sum + the product of a word and a low, or a high, half, shifted right by 16.
+ */
+TVMP_INLINE int32_t tvmp_smlawb(int32_t a, uint32_t b, int32_t sum) {
+#if TVMP_HAS_DSP
+  int32_t result;
+  __asm__("smlawb %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+  return result;
+#else
+  return (int32_t)((uint32_t)sum + (uint32_t)(((int64_t)a * tvmp_low(b)) >> 16));
+#endif
+}
+
+TVMP_INLINE int32_t tvmp_smlawt(int32_t a, uint32_t b, int32_t sum) {
+#if TVMP_HAS_DSP
+  int32_t result;
+  __asm__("smlawt %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+  return result;
+#else
+  return (int32_t)((uint32_t)sum + (uint32_t)(((int64_t)a * tvmp_high(b)) >> 16));
+#endif
+}
+
 /* PKHBT and PKHTB: the low half of a below the low half of b; the high half of b above that of a.
  */
 TVMP_INLINE uint32_t tvmp_pack_low(uint32_t a, uint32_t b) {

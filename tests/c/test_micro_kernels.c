@@ -29,6 +29,10 @@ static void test_instructions(void) {
     CHECK((uint32_t)tvmp_smlad(a, b, (int32_t)c) == (uint32_t)(low + high + c));
     CHECK((uint32_t)tvmp_smlabb(a, b, (int32_t)c) == (uint32_t)(low + c));
     CHECK((uint32_t)tvmp_smlatt(a, b, (int32_t)c) == (uint32_t)(high + c));
+    int64_t wide = (int64_t)(int32_t)a * (int16_t)b,
+            wide_high = (int64_t)(int32_t)a * (int16_t)(b >> 16);
+    CHECK((uint32_t)tvmp_smlawb((int32_t)a, b, (int32_t)c) == (uint32_t)((wide >> 16) + c));
+    CHECK((uint32_t)tvmp_smlawt((int32_t)a, b, (int32_t)c) == (uint32_t)((wide_high >> 16) + c));
     CHECK(tvmp_pack_low(a, b) == ((a & 0xffffu) | b << 16));
     CHECK(tvmp_pack_high(a, b) == (a >> 16 | (b & 0xffff0000u)));
     int64_t product = (int64_t)(int32_t)a * (int32_t)b;

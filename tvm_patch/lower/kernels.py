@@ -337,7 +337,9 @@ def _binary(request: _Request) -> Kernel:
     if request.detail.kind == "mul":
         kernel = schedules.MulFlat(**attributes)
     else:
-        kernel = schedules.AddFlat(**attributes, subtract=request.detail.kind == "subtract")
+        plain = schedules.AddFlat(**attributes, subtract=request.detail.kind == "subtract")
+        is_micro = request.instructions is Instructions.DSP and "rhs" not in constants
+        kernel = (schedules.dsp_add(plain) if is_micro else None) or plain
     return WithConstantOperand(kernel) if "rhs" in constants else kernel
 
 
