@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import DIGITS
 from tests.unit.plan.graphs import residual_block, small_chain, with_scratch
 from tvm_patch.errors import PlanError
+from tvm_patch.pipeline import prepare
 from tvm_patch.plan import Graph, graph_from_json, graph_to_json, load_graph
 
 
@@ -54,3 +56,9 @@ def test_what_is_no_graph_is_refused_by_name(text: str, tmp_path: Path) -> None:
 def test_a_graph_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="nosuch"):
         load_graph(tmp_path / "nosuch.json")
+
+
+def test_a_network_with_all_that_its_kernels_need_comes_back() -> None:
+    graph = prepare(DIGITS).network.graph
+    assert any(operator.scratch is not None for operator in graph.operators)
+    assert graph_from_json(graph_to_json(graph)) == graph
