@@ -92,6 +92,7 @@ def enumerate_candidates(
     *,
     buffering: Buffering = "any",
     input_mode: InputMode = InputMode.RESIDENT,
+    max_overhead: float = _DEFAULT_MAX_OVERHEAD,
     deadline: Deadline | None = None,
 ) -> list[Candidate]:
     """Layer by layer, first stages in patches, and sequences of streamed stages.
@@ -110,14 +111,15 @@ def enumerate_candidates(
         if progress is not None:
             progress(len(candidates))
 
-    if buffering != "rows" and resident:
+    if buffering != "rows" and resident and max_overhead > 1.0:
         for stage in first_stages(evaluator.graph):
             if deadline.passed():
                 return candidates
             add((stage,))
     if buffering != "patch" or not resident:
-        space = StreamSpace(evaluator.graph, input_mode, deadline=deadline)
-        for stages in segment_sequences(space, _MOST_SEQUENCES):
+        recompute = max_overhead > 1.0
+        space = StreamSpace(evaluator.graph, input_mode, recompute=recompute, deadline=deadline)
+        for stages in segment_sequences(space, _MOST_SEQUENCES, max_overhead=max_overhead):
             if stages:
                 add(stages)
             if candidates and deadline.passed():
@@ -175,6 +177,7 @@ def choose_plan(
         progress,
         buffering=requirements.buffering,
         input_mode=requirements.input_mode,
+        max_overhead=requirements.overhead_limit,
         deadline=deadline,
     )
     if not candidates:
@@ -199,6 +202,8 @@ def choose_plan(
     promising = sorted(allowed, key=lambda c: (c.bound_bytes, *c.cost))[:_BEST_PACKED]
     plans: list[Plan] = []
     for candidate in promising:
+        if plans and min(p.memory.arena_bytes for p in plans) <= candidate.bound_bytes:
+            break
         plans.append(evaluator.pack(candidate, algorithm=algorithm, deadline=deadline))
         if deadline.passed():
             break

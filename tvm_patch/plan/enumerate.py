@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tvm_patch.errors import PlanError
@@ -13,19 +13,7 @@ from tvm_patch.plan.record import BufferMode, StagePlan, TensorBuffering
 
 def patch_stage(operators: tuple[Operator, ...], tile_h: int, tile_w: int) -> StagePlan:
     """A stage that recomputes the halo of each tile: PATCH inside, FULL at both ends."""
-    inside = {operator.output for operator in operators[:-1]}
-    names = dict.fromkeys(
-        name for operator in operators for name in (*operator.inputs, operator.output)
-    )
-    return StagePlan(
-        operators=tuple(operator.name for operator in operators),
-        tile_h=tile_h,
-        tile_w=tile_w,
-        buffering=tuple(
-            TensorBuffering(name, BufferMode.PATCH if name in inside else BufferMode.FULL)
-            for name in names
-        ),
-    )
+    return _stage(operators, tile_h, tile_w, BufferMode.PATCH)
 
 
 def row_stage(
@@ -35,14 +23,28 @@ def row_stage(
 
     ``fetched`` names inputs of the network that are brought row by row too.
     """
-    stage = patch_stage(operators, tile_h, tile_w)
-    buffering = tuple(
-        replace(item, mode=BufferMode.ROWS)
-        if item.mode is BufferMode.PATCH or item.tensor in fetched
-        else item
-        for item in stage.buffering
+    modes = dict.fromkeys(fetched, BufferMode.ROWS)
+    return _stage(operators, tile_h, tile_w, BufferMode.ROWS, modes)
+
+
+def _stage(
+    operators: Sequence[Operator],
+    tile_h: int,
+    tile_w: int,
+    inside: BufferMode,
+    modes: Mapping[str, BufferMode] | None = None,
+) -> StagePlan:
+    """A stage of one mode inside, with other ``modes`` for some tensors, and FULL at both ends."""
+    tensors = dict.fromkeys(name for op in operators for name in (*op.inputs, op.output))
+    known = {**{op.output: inside for op in operators[:-1]}, **(modes or {})}
+    return StagePlan(
+        operators=tuple(operator.name for operator in operators),
+        tile_h=tile_h,
+        tile_w=tile_w,
+        buffering=tuple(
+            TensorBuffering(name, known.get(name, BufferMode.FULL)) for name in tensors
+        ),
     )
-    return replace(stage, buffering=buffering)
 
 
 def stepped_stage(
@@ -69,18 +71,12 @@ def stepped_stage(
     fetched : collection of str
         As for :func:`row_stage`.
     """
-    stage = row_stage(operators, tile_h, tile_w, fetched=fetched)
-    stepped = {op.output for first, last in runs for op in operators[first:last]}
-    buffering = tuple(
-        replace(
-            item,
-            mode=BufferMode.COLS if item.tensor in recomputed else BufferMode.ROWS_COLS,
-        )
-        if item.tensor in stepped
-        else item
-        for item in stage.buffering
-    )
-    return replace(stage, buffering=buffering)
+    modes = dict.fromkeys(fetched, BufferMode.ROWS)
+    for first, last in runs:
+        for operator in operators[first:last]:
+            recomputes = operator.output in recomputed
+            modes[operator.output] = BufferMode.COLS if recomputes else BufferMode.ROWS_COLS
+    return _stage(operators, tile_h, tile_w, BufferMode.ROWS, modes)
 
 
 def with_resident_inputs(stage: StagePlan, inputs: Collection[str]) -> StagePlan:

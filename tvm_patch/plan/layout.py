@@ -21,7 +21,7 @@ FETCH = "fetch"
 """Kind of the operator that brings rows of an input from outside."""
 
 # Operators that move rows, or have a kernel for each input.
-_NOT_STEPPED = (FETCH, "pad", "concatenate", "resize_nearest")
+NOT_STEPPED = (FETCH, "pad", "concatenate", "resize_nearest")
 
 # An operator that takes its inputs whole has no tiles; what it holds is never read.
 _NOTHING = Region(Span(1, 0, 0), Span(1, 0, 0))
@@ -313,8 +313,7 @@ def _executed_macs(
     output = blocks[operator.output].tensor
     per_pixel = operator.macs // (output.height * output.width)
     computed = layout.holding.computed.rows
-    positions = computed.touching(layout.positions(tiling), output.height)
-    rows = sum(computed.inside(position, output.height) for position in positions)
+    rows = computed.total_inside(layout.positions(tiling), output.height)
     columns = layout.columns if layout.steps is None else layout.steps.columns
     return rows * tiling.tiles_x * columns * per_pixel
 
@@ -358,7 +357,7 @@ def _layout_stepped(
     is_kept: bool,
 ) -> OperatorLayout:
     """The layout of an operator of a column run, which reads all its inputs in place."""
-    if operator.kind in _NOT_STEPPED:
+    if operator.kind in NOT_STEPPED:
         raise PlanError(
             f"operator {operator.name} ({operator.kind}) cannot be part of a column run",
             hint="begin the run behind it",
@@ -443,18 +442,18 @@ def stage_group(graph: Graph, stage: StagePlan, name: str) -> Group:
     tiles = Tiling(tiled.height, tiled.width, tile_h, tiled.width if runs else tile_w)
     keeping = (BufferMode.ROWS, BufferMode.ROWS_COLS)
     line_buffered = {tensor for tensor, mode in modes.items() if mode in keeping}
-    holdings, tiling = stage_holdings(graph, operators, tiles, line_buffered, runs)
+    steps: dict[str, ColumnSteps] = {}
+    for run in runs:
+        members = operators[run.first : run.last + 1]
+        inside = {operator.output for operator in members[:-1]}
+        steps.update(column_steps(graph, members, run, inside))
+    holdings, tiling = stage_holdings(graph, operators, tiles, line_buffered, runs, steps)
     blocks = {
         tensor: Block(
             graph.tensor[tensor], None if mode is BufferMode.FULL else holdings[tensor].region
         )
         for tensor, mode in modes.items()
     }
-    steps: dict[str, ColumnSteps] = {}
-    for run in runs:
-        members = operators[run.first : run.last + 1]
-        inside = {operator.output for operator in members[:-1]}
-        steps.update(column_steps(graph, members, run, inside))
     layouts = tuple(
         _layout_stepped(
             graph,

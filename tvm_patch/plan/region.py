@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tvm_patch.errors import PlanError
-from tvm_patch.plan.columns import ColumnRun, column_steps
+from tvm_patch.plan.columns import ColumnRun, ColumnSteps
 from tvm_patch.plan.graph import Graph, Operator
 
 
@@ -45,6 +45,21 @@ class Span:
         last = (size - 1 + self.offset) // self.scale
         begin, end = max(positions.start, first), min(positions.stop, last + 1)
         return range(begin, end) if begin < end else range(0)
+
+    def total_inside(self, positions: range, size: int) -> int:
+        """Rows (or columns) in ``[0, size)`` at all positions together."""
+        touching = self.touching(positions, size)
+        total = self.extent * len(touching)
+        for position in touching:
+            if self.start(position) >= 0:
+                break
+            total += self.start(position)
+        for position in reversed(touching):
+            beyond = self.start(position) + self.extent - size
+            if beyond <= 0:
+                break
+            total -= beyond
+        return total
 
     def within(self, tile_starts: Sequence[int], size: int) -> Span:
         """The part that lies in ``[0, size)`` for at least one tile.
@@ -167,6 +182,7 @@ def stage_holdings(
     tiling: Tiling,
     line_buffered: Collection[str] = (),
     runs: Sequence[ColumnRun] = (),
+    steps: Mapping[str, ColumnSteps] | None = None,
 ) -> tuple[Mapping[str, Holding], Tiling]:
     """What a stage holds of each tensor that it reads or writes.
 
@@ -191,6 +207,8 @@ def stage_holdings(
         Tensors of which rows are kept: modes ROWS and ROWS_COLS.
     runs : sequence of ColumnRun
         Operators that go through a row together; tiles are then as wide as the output.
+    steps : mapping of str to ColumnSteps
+        Of the operators of these runs.
 
     Returns
     -------
@@ -209,9 +227,9 @@ def stage_holdings(
     )
     if kept:
         # Without clipping first, to know how far above the image the stage has to begin.
-        unclipped = _Walk(graph, tiling, kept, tuple(runs), many_rates, clips=False)
+        unclipped = _Walk(graph, tiling, kept, tuple(runs), steps or {}, many_rates, clips=False)
         tiling = replace(tiling, first_step=_first_step(unclipped.back(operators)))
-    walk = _Walk(graph, tiling, kept, tuple(runs), many_rates, clips=True)
+    walk = _Walk(graph, tiling, kept, tuple(runs), steps or {}, many_rates, clips=True)
     return walk.back(operators), tiling
 
 
@@ -258,6 +276,7 @@ class _Walk:
     tiling: Tiling
     line_buffered: frozenset[str]
     runs: tuple[ColumnRun, ...]
+    steps: Mapping[str, ColumnSteps]
     many_rates: bool
     clips: bool
 
@@ -278,7 +297,7 @@ class _Walk:
                 )
             run = last_of_run.get(place)
             if run is not None:
-                self._run(operators[run.first : run.last + 1], run, needed, holdings)
+                self._run(operators[run.first : run.last + 1], needed, holdings)
                 place = run.first - 1
                 continue
             need = needed[operator.output]
@@ -302,7 +321,6 @@ class _Walk:
     def _run(
         self,
         operators: Sequence[Operator],
-        run: ColumnRun,
         needed: dict[str, _Need],
         holdings: dict[str, Holding],
     ) -> None:
@@ -311,7 +329,6 @@ class _Walk:
         need = needed[last]
         holdings[last] = self._holding(last, need)
         made = {operator.output for operator in operators[:-1]}
-        steps = column_steps(self.graph, operators, run, made)
         inside = {last: _Need(holdings[last].computed, need.rate)}
         for operator in reversed(operators):
             if operator.output not in inside:
@@ -321,7 +338,7 @@ class _Walk:
                 )
             own = inside[operator.output]
             if operator.output != last:
-                step = steps[operator.name]
+                step = self.steps[operator.name]
                 cols = Span(1, -step.starts[0], step.extent)
                 held = self._holding(
                     operator.output, _Need(Region(own.region.rows, cols), own.rate)

@@ -11,21 +11,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from heapq import heappop, heappush
+from itertools import accumulate, chain
 
 from tvm_patch.deadline import Deadline
 from tvm_patch.errors import PlanError
 from tvm_patch.memory import Buffer, Piece
-from tvm_patch.plan.enumerate import row_stage
+from tvm_patch.plan.effort import group_effort
 from tvm_patch.plan.graph import Access, Graph
 from tvm_patch.plan.inside import assign_inside, may_take_place_of
 from tvm_patch.plan.layout import Group, layer_group, stage_group
 from tvm_patch.plan.record import InputMode, StagePlan
 from tvm_patch.plan.timeline import Timeline, counted_growth, rows_in_use
+from tvm_patch.plan.variants import Variant, Variants, stream_variants
 
-_FEWEST = float("inf")
+_UNKNOWN = 1 << 62
+# Limits tried one by one above the least, where packing decides; then in steps of this factor.
+_FINE_LIMITS = 8
+_COARSE_STEP = 1.12
+_RECOMPUTED_STEP = 1.06
+# A search for a limit stops when it is known this well.
+_NEARLY, _NEARLY_BYTES = 200, 64
+
 # Longer stages hold more line buffers than they save.
 _LONGEST = 24
+
+
+@dataclass(frozen=True, order=True)
+class Work:
+    """What a part of the network costs: MACs first, then what moving rows takes."""
+
+    macs: int
+    effort: int
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.macs + other.macs, self.effort + other.effort)
 
 
 @dataclass(frozen=True)
@@ -40,17 +60,97 @@ class Segment:
         How it is streamed; None for an operator on its own.
     peak_bytes : int
         Live bytes at its worst tick, tensors that only pass by included.
+    work : Work
+        What it costs.
     """
 
     begin: int
     end: int
     stage: StagePlan | None
     peak_bytes: int
+    work: Work
+
+
+class Hop:
+    """From one boundary of the network to another, by any of several segments.
+
+    Segments are looked at when they are asked for, since most of them never matter.
+
+    Parameters
+    ----------
+    space : StreamSpace
+        Where it belongs.
+    begin, end : int
+        Operators ``begin`` to ``end - 1``.
+    variants : Variants or None
+        Stages; None for an operator on its own.
+    """
+
+    def __init__(self, space: StreamSpace, begin: int, end: int, variants: Variants | None) -> None:
+        self.begin = begin
+        self.end = end
+        self.floor_bytes = space.floor_bytes(begin, end)
+        self._space = space
+        self._variants = variants
+        self._known: dict[Variant | None, Segment | None] = {}
+
+    def _segment(self, variant: Variant | None) -> Segment | None:
+        if variant not in self._known:
+            self._known[variant] = self._space.segment(self.begin, self.end, variant)
+        return self._known[variant]
 
     @property
-    def streamed_operators(self) -> int:
-        """Operators that run row by row, and so a little slower than in one go."""
-        return self.end - self.begin if self.stage is not None else 0
+    def known(self) -> Iterator[Segment]:
+        """Segments looked at so far."""
+        return (segment for segment in self._known.values() if segment is not None)
+
+    def _families(self, recompute: bool) -> Sequence[Sequence[Variant | None]]:
+        if self._variants is None:
+            return ((None,),)
+        return self._variants.keeping + (self._variants.recomputing if recompute else ())
+
+    def simplest(self) -> Segment | None:
+        """The segment that is tried first; None where it cannot be carried out."""
+        return self._segment(self._families(False)[0][0])
+
+    def least(self, *, recompute: bool) -> Segment | None:
+        """The segment that needs least memory; ``recompute`` if rows may be made again."""
+        segments = [self._segment(family[-1]) for family in self._families(recompute)]
+        return min(
+            (segment for segment in segments if segment is not None),
+            key=lambda segment: (segment.peak_bytes, segment.work),
+            default=None,
+        )
+
+    def cheapest(self, limit_bytes: int) -> Segment | None:
+        """The segment with the least work within a limit of live bytes."""
+        if self.floor_bytes > limit_bytes:
+            return None
+        simplest = self.simplest()
+        if simplest is not None and simplest.peak_bytes <= limit_bytes:
+            return simplest
+        for recompute in (False, True) if self._space.recompute else (False,):
+            families = self._families(recompute)
+            fitting = [self._first_fitting(family, limit_bytes) for family in families]
+            segments = [segment for segment in fitting if segment is not None]
+            if segments:
+                return min(segments, key=lambda segment: segment.work)
+        return None
+
+    def _first_fitting(self, family: Sequence[Variant | None], limit_bytes: int) -> Segment | None:
+        """The first of a family that fits: a binary search, since later ones need less."""
+        best = self._segment(family[-1])
+        if best is None or best.peak_bytes > limit_bytes:
+            return None
+        low, high = 0, len(family) - 1
+        while low < high:
+            middle = (low + high) // 2
+            segment = self._segment(family[middle])
+            if segment is not None and segment.peak_bytes <= limit_bytes:
+                best, high = segment, middle
+            else:
+                low = middle + 1
+        return best
 
 
 class StreamSpace:
@@ -62,6 +162,8 @@ class StreamSpace:
         The network.
     input_mode : InputMode
         Whether its inputs are resident or brought row by row.
+    recompute : bool
+        Whether rows may be computed more than once.
     deadline : Deadline or None
         Once it has passed, all further operators are left on their own.
     """
@@ -71,83 +173,181 @@ class StreamSpace:
         graph: Graph,
         input_mode: InputMode = InputMode.RESIDENT,
         *,
+        recompute: bool = True,
         deadline: Deadline | None = None,
     ) -> None:
         self.graph = graph
-        self._deadline = deadline or Deadline()
+        self.recompute = recompute
         self._fetched = graph.inputs if input_mode is InputMode.ROWS else ()
+        self._deadline = deadline or Deadline()
 
     @cached_property
-    def segments(self) -> Mapping[int, tuple[Segment, ...]]:
-        """Segments by the operator that they begin with."""
+    def hops(self) -> Mapping[int, tuple[Hop, ...]]:
+        """Hops by the operator that they begin with."""
         operators = range(len(self.graph.operators))
-        return {begin: tuple(self._segments_from(begin)) for begin in operators}
+        return {begin: tuple(self._hops_from(begin)) for begin in operators}
 
-    @cached_property
-    def least_peak_bytes(self) -> int:
-        """Least live bytes that any sequence of segments has at its worst tick."""
-        count = len(self.graph.operators)
-        best = [0, *([1 << 62] * count)]
-        for begin in range(count):
-            for segment in self.segments[begin]:
-                peak = max(best[begin], segment.peak_bytes)
-                best[segment.end] = min(best[segment.end], peak)
-        return best[count]
-
-    def cheapest(self, limit_bytes: int) -> tuple[StagePlan, ...] | None:
-        """The stages of the sequence that streams fewest operators within a limit of live bytes."""
-        count = len(self.graph.operators)
-        cost: list[float] = [0, *([_FEWEST] * count)]
-        chosen: list[Segment | None] = [None] * (count + 1)
-        for begin in range(count):
-            for segment in self.segments[begin]:
-                if segment.peak_bytes > limit_bytes:
-                    continue
-                total = cost[begin] + segment.streamed_operators
-                if total < cost[segment.end]:
-                    cost[segment.end], chosen[segment.end] = total, segment
-        if chosen[count] is None:
-            return None
-        stages: list[StagePlan] = []
-        at = count
-        while at > 0:
-            step = chosen[at]
-            assert step is not None
-            if step.stage is not None:
-                stages.append(step.stage)
-            at = step.begin
-        return tuple(reversed(stages))
-
-    def limits(self) -> Iterator[int]:
-        """Limits of live bytes that make a difference, least first."""
-        least = self.least_peak_bytes
-        peaks = {s.peak_bytes for some in self.segments.values() for s in some}
-        yield from sorted(peak for peak in peaks if peak >= least)
-
-    def _segments_from(self, begin: int) -> Iterator[Segment]:
+    def _hops_from(self, begin: int) -> Iterator[Hop]:
         graph = self.graph
         operator = graph.operators[begin]
-        if operator.access is Access.VIEW:
-            yield Segment(begin, begin + 1, None, 0)
-            return
         if not any(name in self._fetched for name in operator.inputs):
-            group = layer_group(graph, operator)
-            yield Segment(begin, begin + 1, None, self._peak(group, begin, begin + 1))
+            yield Hop(self, begin, begin + 1, None)
         for end in range(begin + 1, min(len(graph.operators), begin + _LONGEST) + 1):
-            # What begins with the first operator is looked at in any case: an input by rows needs
-            # a stage there.
-            if begin > 0 and self._deadline.passed():
-                return
             last = graph.operators[end - 1]
             if last.access not in (Access.ROWS, Access.ACCUMULATE) or not last.streamable:
                 return
-            width = graph.tensor[last.paced_by].width
-            stage = row_stage(graph.operators[begin:end], 1, width, fetched=self._fetched)
-            try:
-                group = stage_group(graph, stage, "stage0")
-            except PlanError:
+            variants = stream_variants(graph, begin, end)
+            yield Hop(self, begin, end, variants)
+
+    @cached_property
+    def least_peak_bytes(self) -> int:
+        """Least live bytes at the worst tick of any sequence in which no MAC is done twice."""
+        return self._least_peak_bytes(recompute=False)
+
+    @cached_property
+    def least_recomputed_bytes(self) -> int:
+        """Least live bytes at the worst tick of any sequence, whatever its MACs."""
+        return self._least_peak_bytes(recompute=True)
+
+    def _least_peak_bytes(self, *, recompute: bool) -> int:
+        """A bottleneck shortest path.
+
+        It looks at a hop only when nothing less demanding has reached its end before.
+        """
+        count = len(self.graph.operators)
+        best = [_UNKNOWN] * (count + 1)
+        best[0] = 0
+        settled = [False] * (count + 1)
+        queue: list[tuple[int, int, int, Hop | None]] = [(0, 0, 0, None)]
+        ticket = 0
+        while queue:
+            peak_bytes, place, _, hop = heappop(queue)
+            if settled[hop.end if hop is not None else place]:
                 continue
-            yield Segment(begin, end, stage, self._peak(group, begin, end))
+            if hop is None:
+                if place == count:
+                    return peak_bytes
+                settled[place] = True
+                for following in self.hops[place]:
+                    ticket += 1
+                    key = max(peak_bytes, following.floor_bytes)
+                    heappush(queue, (key, place, ticket, following))
+                continue
+            # What begins with the first operator is looked at in any case: an input by rows needs
+            # a stage there.
+            if hop.begin > 0 and hop.end > hop.begin + 1 and self._deadline.passed():
+                continue
+            reached = best[hop.begin]
+            for segment in (hop.simplest(), hop.least(recompute=recompute)):
+                if segment is None:
+                    continue
+                key = max(reached, segment.peak_bytes)
+                if key < best[hop.end]:
+                    best[hop.end] = key
+                    ticket += 1
+                    heappush(queue, (key, hop.end, ticket, None))
+                if key == peak_bytes:
+                    break
+        return best[count]
+
+    def cheapest(self, limit_bytes: int) -> tuple[Segment, ...] | None:
+        """The sequence with the least work within a limit of live bytes."""
+        count = len(self.graph.operators)
+        work: list[Work | None] = [Work(0, 0), *([None] * count)]
+        chosen: list[Segment | None] = [None] * (count + 1)
+        for begin in range(count):
+            done = work[begin]
+            if done is None:
+                continue
+            for hop in self.hops[begin]:
+                segment = hop.cheapest(limit_bytes)
+                if segment is None:
+                    continue
+                total, known = done + segment.work, work[segment.end]
+                if known is None or total < known:
+                    work[segment.end], chosen[segment.end] = total, segment
+        segments: list[Segment] = []
+        at = count
+        while at > 0:
+            step = chosen[at]
+            if step is None:
+                return None
+            segments.append(step)
+            at = step.begin
+        return tuple(reversed(segments))
+
+    def limits(self) -> Iterator[int]:
+        """Limits of live bytes worth trying: around the least at F = 1, then ever wider apart."""
+        least = self.least_peak_bytes
+        yield least
+        hops = [hop for some in self.hops.values() for hop in some]
+        known = {segment.peak_bytes for hop in hops for segment in hop.known}
+        above = sorted(peak for peak in known if peak > least)
+        yield from above[:_FINE_LIMITS]
+        limit_bytes = float(least)
+        while above and limit_bytes < above[-1]:
+            limit_bytes *= _COARSE_STEP
+            yield round(limit_bytes)
+        limit_bytes = float(least)
+        while self.recompute and limit_bytes > self.least_recomputed_bytes:
+            limit_bytes = max(limit_bytes / _RECOMPUTED_STEP, self.least_recomputed_bytes)
+            yield round(limit_bytes)
+
+    def least_within(self, max_macs: int) -> int:
+        """About the least limit of live bytes that some sequence keeps to within ``max_macs``."""
+        low, high = self.least_recomputed_bytes, self.least_peak_bytes
+        while high - low > max(_NEARLY_BYTES, high // _NEARLY):
+            middle = (low + high) // 2
+            segments = self.cheapest(middle)
+            macs = sum(segment.work.macs for segment in segments) if segments else _UNKNOWN
+            low, high = (low, middle) if macs <= max_macs else (middle, high)
+        return high
+
+    def segment(self, begin: int, end: int, variant: Variant | None) -> Segment | None:
+        """One segment, an operator on its own without a variant; None where it cannot be."""
+        operator = self.graph.operators[begin]
+        if operator.access is Access.VIEW:
+            return Segment(begin, end, None, 0, Work(0, 0)) if variant is None else None
+        stage = None
+        if variant is not None:
+            stage = variant.stage(self.graph.operators[begin:end], self._fetched)
+        try:
+            group = (
+                layer_group(self.graph, operator)
+                if stage is None
+                else stage_group(self.graph, stage, "stage0")
+            )
+        except PlanError:
+            return None
+        work = Work(group.macs, group_effort(group))
+        return Segment(begin, end, stage, self._peak(group, begin, end), work)
+
+    def floor_bytes(self, begin: int, end: int) -> int:
+        """Live bytes that operators on their own or as a stage cannot do without.
+
+        Before the first operator runs all that they are given is there, and behind the last one
+        all that they hand on.
+        """
+        given = self._alive_bytes(begin)
+        left = self._alive_bytes(end)
+        return max(given, left)
+
+    def _alive_bytes(self, boundary: int) -> int:
+        """Whole tensors that live at a boundary."""
+        return self._alive_at[boundary]
+
+    @cached_property
+    def _alive_at(self) -> Sequence[int]:
+        views = {op.output for op in self.graph.operators if op.access is Access.VIEW}
+        alive = [0] * (len(self.graph.operators) + 1)
+        for tensor in self.graph.tensors:
+            if tensor.name in views or tensor.name in self._fetched:
+                continue
+            first = self.graph.producer.get(tensor.name, -1) + 1
+            last = min(self._last_reader[tensor.name], len(self.graph.operators))
+            for boundary in range(first, last + 1):
+                alive[boundary] += tensor.size_bytes
+        return alive
 
     @cached_property
     def _last_reader(self) -> Mapping[str, int]:
@@ -216,13 +416,31 @@ def _live_bytes(buffers: Sequence[Buffer], ticks: int) -> list[int]:
     return list(accumulate(changes[:-1]))
 
 
-def segment_sequences(space: StreamSpace, most: int) -> Iterator[tuple[StagePlan, ...]]:
-    """Distinct sequences, least live bytes first, at most ``most`` of them."""
+def segment_sequences(
+    space: StreamSpace, most: int, *, max_overhead: float = float("inf")
+) -> Iterator[tuple[StagePlan, ...]]:
+    """Stages of distinct sequences, at most ``most`` of them, those with the least peak first.
+
+    Parameters
+    ----------
+    space : StreamSpace
+        Where they are looked for.
+    most : int
+        How many.
+    max_overhead : float
+        Greatest MAC overhead that is of use, where the space recomputes at all.
+    """
+    limits: Iterator[int] = space.limits()
+    if space.recompute and max_overhead < float("inf"):
+        limits = chain([space.least_within(int(space.graph.macs * max_overhead))], limits)
     seen: set[tuple[StagePlan, ...]] = set()
-    for limit_bytes in space.limits():
+    for limit_bytes in limits:
         if len(seen) >= most:
             return
-        stages = space.cheapest(limit_bytes)
-        if stages is not None and stages not in seen:
+        segments = space.cheapest(limit_bytes)
+        if segments is None:
+            continue
+        stages = tuple(each.stage for each in segments if each.stage is not None)
+        if stages not in seen:
             seen.add(stages)
             yield stages

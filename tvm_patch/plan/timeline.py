@@ -35,7 +35,7 @@ class _Place:
     base: int
     offsets: tuple[int, ...]
 
-    @property
+    @cached_property
     def ticks(self) -> list[int]:
         """All ticks at which the operator runs."""
         length = len(self.group.order)
