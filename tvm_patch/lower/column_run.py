@@ -36,20 +36,21 @@ class _Columns:
 
     Parameters
     ----------
+    shift : int
+        Columns by which the tile has moved on since the step before.
     kept : int
-        First column that is not left from the step before.
-    first : int
-        First new column that lies in the image.
-    count : int
-        New columns in the image.
-    extent : int
-        Columns of the tile; what is left and right of the image's reads as padding.
+        First column that was not in the tile before.
+    first, count : int
+        The new columns that are computed.
+    outside : tuple of (int, int)
+        Columns [begin, end) left and right of the image that were not in the tile before.
     """
 
+    shift: int
     kept: int
     first: int
     count: int
-    extent: int
+    outside: tuple[tuple[int, int], ...]
 
 
 class ColumnRunLoop:
@@ -83,7 +84,12 @@ class ColumnRunLoop:
 
     def _loop(self, shape: Mapping[str, _Columns], first: int, length: int, position: Expr) -> Stmt:
         def step(number: Expr) -> Stmt:
-            return self._step(shape, number + first, position)
+            starts = {}
+            for layout in self._layouts:
+                assert layout.steps is not None
+                shift = shape[layout.operator.name].shift
+                starts[layout.operator.name] = layout.steps.starts[first] + number * shift
+            return self._step(shape, starts, position)
 
         return loop("column", length, step)
 
@@ -94,30 +100,28 @@ class ColumnRunLoop:
             steps = layout.steps
             assert steps is not None
             begin, end = steps.new[number]
-            start = steps.starts[number]
-            kept = 0
-            if number > 0:
-                kept = max(0, steps.extent - (start - steps.starts[number - 1]))
-            shape[layout.operator.name] = _Columns(kept, begin - start, end - begin, steps.extent)
+            start, extent = steps.starts[number], steps.extent
+            shift = start - steps.starts[number - 1] if number > 0 else 0
+            kept = max(0, extent - shift) if number > 0 else 0
+            width = self._context.graph.tensor[layout.operator.output].width
+            sides = ((kept, min(extent, -start)), (max(kept, width - start), extent))
+            outside = tuple(side for side in sides if side[0] < side[1])
+            first = begin - start if end > begin else 0
+            shape[layout.operator.name] = _Columns(shift, kept, first, end - begin, outside)
         return shape
 
-    def _step(self, shape: Mapping[str, _Columns], number: Expr, position: Expr) -> Stmt:
+    def _step(
+        self, shape: Mapping[str, _Columns], starts: Mapping[str, Expr], position: Expr
+    ) -> Stmt:
         statements: list[Stmt] = []
         for layout in self._layouts:
             columns = shape[layout.operator.name]
             statements.extend(self._context.marker.data(layout.operator.name))
             if layout.operator.output in self._inside:
                 statements.append(self._advance(layout, columns))
-                statements.append(self._load(layout, columns, number, position))
-            statements.append(self._make(layout, columns, number, position))
+                statements.append(self._load(layout, columns, starts, position))
+            statements.append(self._make(layout, columns, starts, position))
         return sequence(statements)
-
-    def _start(self, layout: OperatorLayout, number: Expr) -> Expr:
-        """Column of the image at the left edge of an operator's tile."""
-        assert layout.steps is not None
-        starts = layout.steps.starts
-        pace = starts[1] - starts[0] if len(starts) > 1 else 0
-        return starts[0] + number * pace
 
     def _row(self, layout: OperatorLayout, row: Expr, position: Expr) -> Expr:
         """Row of the image that is the tile's ``row``."""
@@ -143,20 +147,14 @@ class ColumnRunLoop:
         block = self._context.group.blocks[layout.operator.output]
         rows, pixel_bytes = layout.region.rows.extent, block.tensor.pixel_bytes
         statements: list[Stmt] = []
-        if columns.kept:
-            pace = columns.extent - columns.kept
-            size_bytes = (rows * columns.extent - pace) * pixel_bytes
-            statements.append(
-                move_bytes(self._tile(layout, 0, 0), self._tile(layout, 0, pace), size_bytes)
-            )
+        if columns.kept and columns.shift:
+            assert layout.steps is not None
+            size_bytes = (rows * layout.steps.extent - columns.shift) * pixel_bytes
+            source = self._tile(layout, 0, columns.shift)
+            statements.append(move_bytes(self._tile(layout, 0, 0), source, size_bytes))
         blank = self._context.blank_value(layout)
-        ends = columns.first + columns.count
-        if columns.count:
-            outside = [(columns.kept, columns.first), (ends, columns.extent)]
-        else:
-            outside = [(columns.kept, columns.extent)]
-        for begin, end in outside:
-            if blank is None or end <= begin:
+        for begin, end in columns.outside:
+            if blank is None:
                 continue
             statements.append(
                 loop("line", rows, self._filler(layout, begin, blank, (end - begin) * pixel_bytes))
@@ -169,7 +167,11 @@ class ColumnRunLoop:
         return lambda row: fill_bytes(self._tile(layout, row, column), blank, size_bytes)
 
     def _load(
-        self, layout: OperatorLayout, columns: _Columns, number: Expr, position: Expr
+        self,
+        layout: OperatorLayout,
+        columns: _Columns,
+        starts: Mapping[str, Expr],
+        position: Expr,
     ) -> Stmt:
         """New columns of rows that were made before."""
         if layout.store is None or not columns.count:
@@ -177,7 +179,7 @@ class ColumnRunLoop:
         tensor = self._context.group.blocks[layout.operator.output].tensor
         size_bytes = columns.count * tensor.pixel_bytes
         blank = self._context.blank_value(layout)
-        column = self._start(layout, number) + columns.first
+        column = starts[layout.operator.name] + columns.first
 
         def line(row: Expr) -> Stmt:
             y = self._row(layout, row, position)
@@ -189,7 +191,11 @@ class ColumnRunLoop:
         return loop("line", layout.holding.kept_rows, line)
 
     def _make(
-        self, layout: OperatorLayout, columns: _Columns, number: Expr, position: Expr
+        self,
+        layout: OperatorLayout,
+        columns: _Columns,
+        starts: Mapping[str, Expr],
+        position: Expr,
     ) -> Stmt:
         """New columns of new rows."""
         if not columns.count or not layout.rows:
@@ -197,12 +203,12 @@ class ColumnRunLoop:
         holding, block = layout.holding, self._context.group.blocks[layout.operator.output]
         stored_rows = min(layout.rows, layout.store.rows) if layout.store is not None else 0
         first = holding.kept_rows or layout.first_row
-        column = self._start(layout, number) + columns.first
+        column = starts[layout.operator.name] + columns.first
 
         def row_statement(row: Expr, *, is_stored: bool) -> Stmt:
             y = self._row(layout, row, position)
             target = self._target(layout, row, y, columns, column)
-            make = [self._compute(layout, row, y, columns, column, number, target)]
+            make = [self._compute(layout, row, y, columns, column, starts, target)]
             size_bytes = columns.count * block.tensor.pixel_bytes
             if is_stored:
                 make.append(copy_bytes(self._stored(layout, y, column), target, size_bytes))
@@ -261,7 +267,7 @@ class ColumnRunLoop:
         y: Expr,
         columns: _Columns,
         column: Expr,
-        number: Expr,
+        starts: Mapping[str, Expr],
         target: Expr,
     ) -> Stmt:
         assert layout.steps is not None
@@ -274,7 +280,7 @@ class ColumnRunLoop:
                 continue
             first_col = column * window.stride_w - window.pad_left
             if name in self._inside:
-                first_col -= self._start(self._inside[name], number)
+                first_col -= starts[self._inside[name].operator.name]
             elif block.region is not None:
                 first_col += block.region.cols.offset
             first_row = self._context.first_input_row(layout, name, row, y)

@@ -45,7 +45,7 @@ class ColumnSteps:
     Parameters
     ----------
     new : tuple of (int, int)
-        Columns [begin, end) of the image, by step; empty where nothing is left to do.
+        Columns [begin, end) of the image, by step; empty where there is nothing to do.
     starts : tuple of int
         Column of the image at which the working tile begins, by step.
     extent : int
@@ -161,8 +161,9 @@ def column_steps(
 ) -> Mapping[str, ColumnSteps]:
     """What each operator of a run does in each step, by operator.
 
-    Each column of the image is computed once, as soon as a later operator needs it. So the first
-    steps of the operators in front are wider than the others, and their last ones are narrower.
+    Each column of the image is computed once. An operator in front is ahead of the last one by as
+    many columns as the windows in between want, so the first steps are its alone, and the last
+    steps are without it. No operator makes more columns in one step than the step is wide for it.
 
     Parameters
     ----------
@@ -175,30 +176,106 @@ def column_steps(
     inside : collection of str
         Tensors that only the run itself reads.
     """
-    width = graph.tensor[operators[-1].output].width
-    begins = range(0, width, run.tile_w)
-    ends = [min(width, begin + run.tile_w) for begin in begins]
-    needed = {operators[-1].output: (list(begins), ends)}
-    steps: dict[str, ColumnSteps] = {}
-    for operator in reversed(operators):
-        starts, stops = needed[operator.output]
-        size = graph.tensor[operator.output].width
-        new: list[tuple[int, int]] = []
+    paces = _paces(operators, run, inside)
+    widths = [graph.tensor[operator.output].width for operator in operators]
+    by_name = dict(zip((operator.name for operator in operators), widths, strict=True))
+    first = min(
+        -(-(1 - ahead) // pace) - 1 for pace, ahead, _ in (paces[op.name] for op in operators)
+    )
+    count = -(-widths[-1] // run.tile_w)
+    numbers = range(min(first, 0), count)
+    new: dict[str, tuple[tuple[int, int], ...]] = {}
+    for name, (pace, ahead, first_column) in paces.items():
+        spans: list[tuple[int, int]] = []
         done = 0
-        for start, stop in zip(starts, stops, strict=True):
-            begin = min(max(done, start, 0), size)
-            done = max(done, min(stop, size))
-            new.append((begin, max(begin, min(stop, size))))
-        extent = max(stop - start for start, stop in zip(starts, stops, strict=True))
-        steps[operator.name] = ColumnSteps(tuple(new), tuple(starts), extent)
+        for number in numbers:
+            size = by_name[name]
+            end = size if number == count - 1 else min(size, pace * (number + 1) + ahead)
+            begin = max(done, min(size, pace * number + first_column))
+            spans.append((begin, max(begin, end)))
+            done = max(done, end)
+        new[name] = tuple(spans)
+    starts, extents = _tiles(operators, inside, new)
+    return {
+        op.name: ColumnSteps(new[op.name], starts[op.name], extents[op.name]) for op in operators
+    }
+
+
+def _paces(
+    operators: Sequence[Operator], run: ColumnRun, inside: Collection[str]
+) -> Mapping[str, tuple[int, int, int]]:
+    """Of each operator: columns a step, how far it is ahead, and its first column of use.
+
+    In step ``t`` of the last operator it is done up to column ``pace * (t + 1) + ahead``, and
+    nothing before column ``pace * t + first`` is of any use then.
+    """
+    paces = {operators[-1].output: (run.tile_w, 0, 0)}
+    for operator in reversed(operators):
+        pace, ahead, first = paces[operator.output]
         window = operator.window
         for name in dict.fromkeys(operator.inputs):
             if name not in inside:
                 continue
-            first = [start * window.stride_w - window.pad_left for start in starts]
-            last = [(s - 1) * window.stride_w - window.pad_left + window.span_w for s in stops]
-            if name in needed:
-                first = [min(a, b) for a, b in zip(first, needed[name][0], strict=True)]
-                last = [max(a, b) for a, b in zip(last, needed[name][1], strict=True)]
-            needed[name] = (first, last)
-    return steps
+            stride = window.stride_w
+            reads = (
+                pace * stride,
+                ahead * stride + window.span_w - stride - window.pad_left,
+                first * stride - window.pad_left,
+            )
+            known = paces.get(name, reads)
+            if known[0] != reads[0]:
+                raise PlanError(
+                    f"operator {operator.name}: branches of different stride meet at tensor {name}",
+                    hint="end the run before the branch",
+                )
+            paces[name] = (reads[0], max(known[1], reads[1]), min(known[2], reads[2]))
+    return {operator.name: paces[operator.output] for operator in operators}
+
+
+def _tiles(
+    operators: Sequence[Operator],
+    inside: Collection[str],
+    new: Mapping[str, Sequence[tuple[int, int]]],
+) -> tuple[Mapping[str, tuple[int, ...]], Mapping[str, int]]:
+    """By operator, the first column of its working tile in each step, and the tile's width."""
+    starts: dict[str, tuple[int, ...]] = {}
+    extents: dict[str, int] = {}
+    for operator in operators:
+        spans = new[operator.name]
+        if operator.output not in inside:
+            starts[operator.name] = tuple(begin for begin, _ in spans)
+            extents[operator.name] = max(end - begin for begin, end in spans)
+            continue
+        readers = [reader for reader in operators if operator.output in reader.inputs]
+        begins: list[int] = []
+        extent = 1
+        for number, (_, end) in enumerate(spans):
+            read = [
+                (
+                    begin * reader.window.stride_w - reader.window.pad_left,
+                    (stop - 1) * reader.window.stride_w
+                    - reader.window.pad_left
+                    + reader.window.span_w,
+                )
+                for reader in readers
+                for begin, stop in [new[reader.name][number]]
+                if stop > begin
+            ]
+            # What a reader will want first, if it has nothing to do yet.
+            pending = [
+                following * reader.window.stride_w - reader.window.pad_left
+                for reader in readers
+                for following in [_next_column(new[reader.name], number)]
+                if following is not None
+            ]
+            before = begins[-1] if begins else 0
+            begins.append(min(pending, default=before))
+            extent = max([extent, end - begins[-1], *(last - begins[-1] for _, last in read)])
+        starts[operator.name] = tuple(begins)
+        extents[operator.name] = extent
+    return starts, extents
+
+
+def _next_column(spans: Sequence[tuple[int, int]], number: int) -> int | None:
+    """The next column that an operator computes, from a step on; None when it is done."""
+    return next((begin for begin, end in spans[number:] if end > begin), None)

@@ -7,6 +7,8 @@ MACs and are never shown.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tvm_patch.plan.layout import Group, OperatorLayout
 
 _PER_CALL = 40
@@ -38,10 +40,11 @@ def _layout_effort(group: Group, layout: OperatorLayout) -> float:
         copied_bytes += positions * kept_rows * output.row_bytes
     elif output.region is not None and layout.store is not None:
         copied_bytes += rows * (kept_rows + 1) * layout.store.row_bytes
-    if layout.steps is not None and output.region is not None and steps > 1:
-        pace = layout.steps.starts[1] - layout.steps.starts[0]
-        kept = max(0, layout.steps.extent - pace)
-        size_bytes = layout.region.rows.extent * kept * output.tensor.pixel_bytes
-        copied_bytes += positions * (steps - 1) * size_bytes
-        effort += positions * (steps - 1) * _PER_CALL
+    if layout.steps is not None and output.region is not None:
+        for before, start in pairwise(layout.steps.starts):
+            kept = layout.steps.extent - (start - before)
+            if start > before and kept > 0:
+                size_bytes = layout.region.rows.extent * kept * output.tensor.pixel_bytes
+                copied_bytes += positions * size_bytes
+                effort += positions * _PER_CALL
     return effort + copied_bytes * _PER_BYTE

@@ -283,7 +283,9 @@ class _Walk:
     def back(self, operators: Sequence[Operator]) -> Mapping[str, Holding]:
         """Holdings of all tensors."""
         tile_h, tile_w = self.tiling.tile_h, self.tiling.tile_w
-        tile = Region(Span(tile_h, 0, tile_h), Span(1, 0, tile_w))
+        # A single tile along x does not move, so strides cannot tell branches apart there.
+        moves = 1 if self.tiling.tiles_x > 1 else 0
+        tile = Region(Span(tile_h, 0, tile_h), Span(moves, 0, tile_w))
         needed = {operators[-1].output: _Need(tile, 1)}
         holdings: dict[str, Holding] = {}
         last_of_run = {run.last: run for run in self.runs}
@@ -339,11 +341,11 @@ class _Walk:
             own = inside[operator.output]
             if operator.output != last:
                 step = self.steps[operator.name]
-                cols = Span(1, -step.starts[0], step.extent)
+                cols = Span(0, -step.starts[0], step.extent)
                 held = self._holding(
                     operator.output, _Need(Region(own.region.rows, cols), own.rate)
                 )
-                whole = Span(1, 0, self.graph.tensor[operator.output].width)
+                whole = Span(0, 0, self.graph.tensor[operator.output].width)
                 computed = Region(held.computed.rows, whole)
                 holdings[operator.output] = Holding(held.region, computed, held.kept_rows, own.rate)
             reads = holdings[operator.output].computed.through(operator)

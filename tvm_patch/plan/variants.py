@@ -78,7 +78,8 @@ def stream_variants(graph: Graph, begin: int, end: int) -> Variants:
     narrow = narrow_runs(graph, stepped)
     widths = [output.width, *(width for width in _STEP_WIDTHS if width < output.width)]
     families: list[tuple[Variant, ...]] = [(Variant(1, output.width),)]
-    for runs in dict.fromkeys((whole_run(stepped), narrow)):
+    patterns = (whole_run(stepped), unstrided_runs(stepped), narrow, window_runs(graph, stepped))
+    for runs in dict.fromkeys(patterns):
         if runs:
             families.append(tuple(Variant(1, tile_w, runs) for tile_w in widths))
     heights = [height for height in _TILE_HEIGHTS if height <= max(1, output.height // 2)]
@@ -95,6 +96,38 @@ def whole_run(operators: Sequence[Operator]) -> tuple[tuple[int, int], ...]:
     first = _first_stepped(operators) if operators else 0
     last = len(operators) - 1
     return ((first, last),) if last > first and _may_step(operators[first:]) else ()
+
+
+def unstrided_runs(operators: Sequence[Operator]) -> tuple[tuple[int, int], ...]:
+    """Runs that no stride is inside of, so that each operator makes one row at a time."""
+    runs: list[tuple[int, int]] = []
+    first = _first_stepped(operators) if operators else 0
+    for place in range(first, len(operators) + 1):
+        if place < len(operators) and operators[place].window.stride_h == 1:
+            continue
+        if place - 1 > first and _may_step(operators[first:place]):
+            runs.append((first, place - 1))
+        first = place
+    return tuple(runs)
+
+
+def window_runs(graph: Graph, operators: Sequence[Operator]) -> tuple[tuple[int, int], ...]:
+    """Runs that end with a window and begin with what makes its rows.
+
+    Each run has its working tiles to itself only while it goes through a row.
+    """
+    places = {operator.output: place for place, operator in enumerate(operators)}
+    runs: list[tuple[int, int]] = []
+    for place in range(_first_stepped(operators) if operators else 0, len(operators)):
+        operator = operators[place]
+        if operator.window.span_h == 1 or operator.inputs[0] not in places:
+            continue
+        first = places[operator.inputs[0]]
+        if runs and first <= runs[-1][1]:
+            first = runs.pop()[0]
+        if first >= _first_stepped(operators) and _may_step(operators[first : place + 1]):
+            runs.append((first, place))
+    return tuple(runs)
 
 
 def narrow_runs(graph: Graph, operators: Sequence[Operator]) -> tuple[tuple[int, int], ...]:
