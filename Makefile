@@ -48,7 +48,7 @@ $(DEMO_READY): $(TOOLCHAIN) pyproject.toml
 	touch $@
 
 $(TEST_READY): $(TOOLCHAIN) pyproject.toml
-	$(PYTHON) -m pip install --quiet -e '.[full,exact,onnx,dev]'
+	$(PYTHON) -m pip install --quiet -e '.[full,exact,onnx,rack,dev]'
 	touch $@ $(DEMO_READY)
 
 clean: ## Remove what was built, not the virtual environment

@@ -137,3 +137,39 @@ class ValidationError(TvmPatchError):
     """Outputs differ from the reference; the message names the first operator that does."""
 
     exit_code = 50
+
+
+class RackError(TvmPatchError):
+    """Boards behind a tracker, or the way to them."""
+
+    exit_code = 60
+
+
+class TrackerError(RackError):
+    """Nobody answers at the tracker's address, or somebody who is no tracker."""
+
+    exit_code = 61
+
+
+class UnknownKeyError(RackError):
+    """The tracker has no board of that key."""
+
+    exit_code = 62
+
+
+class BoardLostError(RackError):
+    """A board that does not come back, whatever is done to it."""
+
+    exit_code = 63
+
+
+class BoardBusyError(RackError):
+    """Another process works with the board."""
+
+    exit_code = 64
+
+
+class UploadRefusedError(RackError):
+    """A file that is no firmware for the board, or does not stay where it belongs."""
+
+    exit_code = 65

@@ -167,6 +167,13 @@ def test_snippet_of_the_readme_is_the_example() -> None:
     assert [[line for line in s.text.splitlines() if line] for s in readme] == [code]
 
 
+def test_script_of_the_rack_is_the_example() -> None:
+    """It needs a rack: tests/unit/rack runs it."""
+    text = (REPOSITORY / "docs" / "rack.md").read_text("utf-8")
+    (script,) = [block for kind, block in FENCE.findall(text) if kind == "py"]
+    assert script in (REPOSITORY / "examples" / "rack_client.py").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     "script", ["scripts/generate_operator_docs.py --check", "examples/partition.py"]
 )

@@ -16,7 +16,9 @@ from tvm_patch.cli.inspect import inspect
 from tvm_patch.cli.measure import measure
 from tvm_patch.cli.plan import plan
 from tvm_patch.cli.quantize import quantize
+from tvm_patch.cli.rack import rack
 from tvm_patch.cli.report import report
+from tvm_patch.cli.serve import serve
 from tvm_patch.cli.validate import validate
 
 app = typer.Typer(
@@ -41,6 +43,8 @@ for verb in (
     boards,
     doctor,
     quantize,
+    serve,
+    rack,
 ):
     app.command(verb.__name__)(guarded(verb))
 

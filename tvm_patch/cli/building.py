@@ -87,6 +87,7 @@ def build_model(
     """Generate C in ``folder/model``, build it in ``folder/firmware`` and describe it there."""
     from tvm_patch.micro import build_firmware
     from tvm_patch.pipeline import generate
+    from tvm_patch.rack.artifact import write as write_artifact
     from tvm_patch.report import Built, write_built
     from tvm_patch.report.records import write_planned
 
@@ -107,6 +108,8 @@ def build_model(
         input_dtypes=tuple(graph.tensor[name].dtype for name in graph.inputs),
     )
     write_built(built)
+    if firmware.board.port != "host":
+        write_artifact(folder)
     return generated, firmware
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from tvm_patch.cli.options import BuiltFolder, JsonFile, Port, Runs, Seed, Verbose
-
-if TYPE_CHECKING:
-    from tvm_patch.micro import Session
-    from tvm_patch.report import Built
+from tvm_patch.errors import RackError
 
 
 def measure(
@@ -35,14 +32,37 @@ def measure(
         ),
     ] = 0,
     port: Port = None,
+    tracker: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="HOST:PORT", help="Measure on a board that this tracker of TVM's hands out."
+        ),
+    ] = None,
+    key: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="What to ask the tracker for; the firmware's board by default."),
+    ] = None,
+    priority: Annotated[int, typer.Option(help="At the tracker: the higher, the sooner.")] = 1,
+    wait: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0.0, metavar="S", help="Longest to wait for a board of the tracker's."),
+    ] = None,
+    session_timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.0, metavar="S", help="After that the tracker's board is taken back; 0: never."
+        ),
+    ] = 0.0,
     seed: Seed = 0,
     json_file: JsonFile = None,
     verbose: Verbose = False,
 ) -> None:
     """Run a built firmware and read off the device what it needs.
 
-    Inputs are random: `validate` and `deploy` compare outputs with the reference.
+    Inputs are random: `validate` and `deploy` compare outputs with the reference. With --tracker
+    the board may be anywhere: docs/rack.md.
     """
+    from tvm_patch.cli.measuring import Request, measure_behind_tracker, random_inputs
     from tvm_patch.cli.terminal import activity, show
     from tvm_patch.cycles import CortexM4
     from tvm_patch.measurement import check_planned_is_used
@@ -67,16 +87,22 @@ def measure(
     for file in (json_file, plot):
         if file is not None:
             check_writable(file)
+    wants_profile = profile or plot is not None
+    request = None if tracker is None else Request(tracker, key, priority, wait, session_timeout)
+    _check_options(request is not None, wants_profile=wants_profile, port=port, key=key)
     built = read_built(folder)
     board = built.firmware.board
-    with activity(f"start {board.name}") as shown:
-        session = open_session(built.firmware, port=port, progress=shown.report)
-        with session:
-            inputs = _random_inputs(session, built, seed)
-            shown.step(f"run {runs} times" if runs > 1 else "run")
-            measurement = measure_device(session, built.firmware, inputs, runs=runs).measurement
+    with activity(f"start {board.name}" if request is None else "look for the tracker") as shown:
+        if request is not None:
+            measurement = measure_behind_tracker(folder, built, request, runs, seed, shown)
+        else:
+            with open_session(built.firmware, port=port, progress=shown.report) as session:
+                sizes = [tensor.size_bytes for tensor in session.inputs]
+                inputs = random_inputs(sizes, built.input_dtypes, seed)
+                shown.step(f"run {runs} times" if runs > 1 else "run")
+                measurement = measure_device(session, built.firmware, inputs, runs=runs).measurement
         profiled = None
-        if profile or plot is not None:
+        if wants_profile:
             profiled = profile_model(
                 built.model_dir,
                 board,
@@ -125,15 +151,15 @@ def measure(
         )
 
 
-def _random_inputs(session: Session, built: Built, seed: int) -> list[Any]:
-    import numpy as np
-
-    generator = np.random.default_rng(seed)
-    inputs: list[Any] = []
-    for tensor, dtype in zip(session.inputs, built.input_dtypes, strict=True):
-        count = tensor.size_bytes // np.dtype(dtype).itemsize
-        if dtype == "float32":
-            inputs.append(generator.uniform(-1.0, 1.0, count).astype(np.float32))
-        else:
-            inputs.append(generator.integers(-128, 128, count, dtype=np.int8))
-    return inputs
+def _check_options(
+    behind_tracker: bool, *, wants_profile: bool, port: str | None, key: str | None
+) -> None:
+    if behind_tracker and port is not None:
+        raise RackError("--port and --tracker both name a board", hint="give one of them")
+    if behind_tracker and wants_profile:
+        raise RackError(
+            "a profile is not measured behind a tracker",
+            hint="leave out --tracker, on a machine with the board or an emulator",
+        )
+    if key is not None and not behind_tracker:
+        raise RackError("--key needs a tracker to ask", hint="name it: --tracker HOST:PORT")

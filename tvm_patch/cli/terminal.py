@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -27,6 +28,11 @@ def _console() -> Console:
     return Console(
         file=sys.stdout, width=None if known else _PIPE_COLUMNS, highlight=False, soft_wrap=False
     )
+
+
+def narrate(line: str) -> None:
+    """Tell on stderr, with the time of day, what a process that goes on and on is doing."""
+    print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)
 
 
 class Activity:

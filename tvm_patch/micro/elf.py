@@ -7,16 +7,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from elftools.common.exceptions import ELFError
+from elftools.common.exceptions import ELFError, ELFParseError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Symbol, SymbolTableSection
 
-from tvm_patch.errors import BuildError
+from tvm_patch.board import Board
+from tvm_patch.errors import BuildError, UploadRefusedError
 
 _SHF_WRITE = 1
 _SHF_ALLOC = 2
 _STACK_SECTION = ".stack"
 _ARCHITECTURE_V7E_M = 13
+
+# Values of Tag_CPU_arch and Tag_FP_arch (Arm, "Addenda to the ABI for the Arm Architecture", 2.5).
+_ARM_V7, _ARM_V7E_M, _ARM_V8_M_MAIN, _ARM_V8_1_M_MAIN = 10, 13, 17, 21
+_NO_FPU, _FPV4_D16, _FPV5_D16 = 0, 6, 8
+_ARCHITECTURES = {
+    "cortex-m3": {_ARM_V7},
+    "cortex-m4": {_ARM_V7, _ARM_V7E_M},
+    "cortex-m7": {_ARM_V7, _ARM_V7E_M},
+    "cortex-m33": {_ARM_V7, _ARM_V7E_M, _ARM_V8_M_MAIN},
+    "cortex-m55": {_ARM_V7, _ARM_V7E_M, _ARM_V8_M_MAIN, _ARM_V8_1_M_MAIN},
+}
+_FPUS = {
+    "cortex-m3": {_NO_FPU},
+    "cortex-m4": {_NO_FPU, _FPV4_D16},
+}
+_FPUS_OF_OTHERS = {_NO_FPU, _FPV4_D16, _FPV5_D16}
 
 
 @dataclass(frozen=True)
@@ -155,6 +172,73 @@ def find_function(path: Path, address: int) -> str | None:
             if is_function and begin <= address < begin + symbol["st_size"]:
                 return str(symbol.name)
     return None
+
+
+def check_elf_runs_on(path: Path, board: Board) -> None:
+    """Make sure that a file is a firmware for the board's core, within the board's memory.
+
+    Raises
+    ------
+    UploadRefusedError
+        If it is not; says what it is instead.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_core(ELFFile(file), board)
+            _check_segments(ELFFile(file), board)
+    except (OSError, ELFError, ELFParseError, ValueError, KeyError, AttributeError) as error:
+        raise UploadRefusedError(f"{path.name}: is not an ELF file: {error}") from error
+
+
+def _check_core(elf: ELFFile, board: Board) -> None:
+    header = elf.header
+    if (header["e_machine"], header["e_type"], elf.elfclass) != ("EM_ARM", "ET_EXEC", 32):
+        raise UploadRefusedError(
+            f"firmware.elf: {header['e_machine']}, {header['e_type']}, {elf.elfclass} bits; "
+            f"{board.name} runs executables for Arm",
+            hint=f"build it with --board {board.name}",
+        )
+    tags = _arm_attributes(elf)
+    architecture, fpu = tags.get("TAG_CPU_ARCH", 0), tags.get("TAG_FP_ARCH", _NO_FPU)
+    fpus = _FPUS.get(board.cpu, _FPUS_OF_OTHERS)
+    if architecture not in _ARCHITECTURES.get(board.cpu, set()) or fpu not in fpus:
+        raise UploadRefusedError(
+            f"firmware.elf: for another core (architecture {architecture}, FPU {fpu}) than "
+            f"{board.name}'s {board.cpu}",
+            hint=f"build it with --board {board.name}",
+        )
+
+
+def _arm_attributes(elf: ELFFile) -> dict[str, int]:
+    section = elf.get_section_by_name(".ARM.attributes")
+    tags: dict[str, int] = {}
+    for subsection in section.iter_subsections() if section is not None else ():
+        for part in subsection.iter_subsubsections():
+            for attribute in part.iter_attributes():
+                if isinstance(attribute.value, int):
+                    tags[attribute.tag] = attribute.value
+    return tags
+
+
+def _check_segments(elf: ELFFile, board: Board) -> None:
+    loaded = [s for s in elf.iter_segments() if s["p_type"] == "PT_LOAD" and s["p_memsz"]]
+    if not loaded:
+        raise UploadRefusedError("firmware.elf: has nothing to load", hint="link it")
+    for segment in loaded:
+        for begin, size in (
+            (segment["p_vaddr"], segment["p_memsz"]),
+            (segment["p_paddr"], segment["p_filesz"]),
+        ):
+            inside = any(
+                region.origin <= begin and begin + size <= region.origin + region.size_bytes
+                for region in board.memory
+            )
+            if size and not inside:
+                raise UploadRefusedError(
+                    f"firmware.elf: wants {size:,} bytes at 0x{begin:08x}, which {board.name} "
+                    "does not have",
+                    hint=f"build it with --board {board.name}",
+                )
 
 
 def _symbols(elf: ELFFile) -> Iterator[Symbol]:

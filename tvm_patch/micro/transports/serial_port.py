@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from tvm_patch.errors import DeviceSilentError, ToolMissingError
+from tvm_patch.micro.lock import BoardLock
 from tvm_patch.micro.transports.base import Transport
 
 # A port that is pulled out fails in whatever call is made next. pyserial wraps some of these errors
@@ -27,6 +28,8 @@ class SerialTransport(Transport):
     ------
     ToolMissingError
         If pyserial is not installed.
+    BoardBusyError
+        If another process works with it.
     DeviceSilentError
         If the port cannot be opened.
     """
@@ -34,9 +37,12 @@ class SerialTransport(Transport):
     def __init__(self, port: str, baud_rate: int = 115_200) -> None:
         self._serial_module = _import_pyserial()
         self._port_name = port
+        self._lock = BoardLock(port)
+        self._lock.take()
         try:
             self._port = self._serial_module.serial_for_url(port, baudrate=baud_rate)
         except (OSError, ValueError) as error:
+            self._lock.release()
             raise DeviceSilentError(f"{port}: cannot be opened: {error}") from error
 
     @property
@@ -63,6 +69,7 @@ class SerialTransport(Transport):
 
     def close(self) -> None:
         self._port.close()
+        self._lock.release()
 
     def _gone(self, error: BaseException) -> DeviceSilentError:
         return DeviceSilentError(

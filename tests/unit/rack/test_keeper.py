@@ -1,0 +1,201 @@
+"""What a board fails at is tried again; who is to blame in the end is told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tvm_patch.board import load_board
+from tvm_patch.errors import (
+    BoardError,
+    BoardLostError,
+    DeviceError,
+    DeviceRestartedError,
+    DeviceSilentError,
+    ProtocolError,
+    RackError,
+)
+from tvm_patch.micro import Firmware
+from tvm_patch.rack.bench import Bench, BoardBench
+from tvm_patch.rack.keeper import BoardKeeper, BoardMemory
+
+
+@pytest.fixture
+def firmware(tmp_path: Path) -> Firmware:
+    elf_path = tmp_path / "given.elf"
+    elf_path.write_bytes(b"good")
+    board = load_board("qemu_cortex_m7")
+    return Firmware(elf_path, elf_path, elf_path, 1, 2, 3, 4, board, "f00d")
+
+
+class FakeSession:
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeBench(Bench):
+    """A board that answers when ``answers`` says so, and notes what is done to it."""
+
+    def __init__(self, answers: Callable[[FakeBench], bool] = lambda bench: True) -> None:
+        self.answers = answers
+        self.done: list[str] = []
+        self.content = b""
+        self.sessions: list[FakeSession] = []
+        self.hook_works = True
+
+    def flash(self, firmware: Firmware) -> None:
+        self.done.append("flash")
+        self.content = firmware.elf_path.read_bytes()
+
+    def open(self, firmware: Firmware) -> Any:
+        if not self.answers(self):
+            raise DeviceSilentError("it: does not answer")
+        self.sessions.append(FakeSession())
+        return self.sessions[-1]
+
+    def power_cycle(self) -> bool:
+        self.done.append("power")
+        if not self.hook_works:
+            raise RackError("it: the power-cycle command failed (1)")
+        return True
+
+
+def keeper_of(bench: Bench, folder: Path, said: list[str] | None = None) -> BoardKeeper:
+    memory = folder / "memory"
+    memory.mkdir(exist_ok=True)
+    say = (lambda line: None) if said is None else said.append
+    return BoardKeeper(bench, "it", memory=BoardMemory(memory), say=say)
+
+
+def failing(*errors: Exception) -> Callable[[Any], str]:
+    remaining = list(errors)
+
+    def work(session: Any) -> str:
+        if remaining:
+            raise remaining.pop(0)
+        return "done"
+
+    return work
+
+
+def test_a_board_that_works_is_flashed_once(firmware: Firmware, tmp_path: Path) -> None:
+    bench = FakeBench()
+    keeper = keeper_of(bench, tmp_path)
+    keeper.load(firmware)
+    assert [keeper.run(lambda session: 7) for _ in range(3)] == [7, 7, 7]
+    assert bench.done == ["flash"]
+    assert len(bench.sessions) == 1
+    keeper.close()
+    assert bench.sessions[0].closed
+
+
+@pytest.mark.parametrize(
+    "error", [DeviceSilentError("x"), ProtocolError("x"), DeviceRestartedError("x")]
+)
+def test_what_a_board_fails_at_is_done_again_from_the_flash(
+    error: DeviceError, firmware: Firmware, tmp_path: Path
+) -> None:
+    bench, said = FakeBench(), list[str]()
+    keeper = keeper_of(bench, tmp_path, said)
+    keeper.load(firmware)
+    assert keeper.run(failing(error)) == "done"
+    assert bench.done == ["flash", "flash"]
+    assert bench.sessions[0].closed
+    assert said == ["try 1 of 4: x"]
+
+
+def test_power_is_cut_when_flashing_does_not_help(firmware: Firmware, tmp_path: Path) -> None:
+    bench = FakeBench()
+    keeper = keeper_of(bench, tmp_path)
+    keeper.load(firmware)
+    assert keeper.run(failing(DeviceSilentError("x"), DeviceSilentError("y"))) == "done"
+    assert bench.done == ["flash", "flash", "power", "flash"]
+
+
+def test_a_hook_that_fails_is_told_and_gone_on_without(firmware: Firmware, tmp_path: Path) -> None:
+    bench, said = FakeBench(), list[str]()
+    bench.hook_works = False
+    keeper = keeper_of(bench, tmp_path, said)
+    keeper.load(firmware)
+    assert keeper.run(failing(DeviceSilentError("x"), DeviceSilentError("y"))) == "done"
+    assert "it: the power-cycle command failed (1)" in said
+
+
+def test_a_network_that_fails_is_not_the_boards_fault(firmware: Firmware, tmp_path: Path) -> None:
+    bench = FakeBench()
+    keeper = keeper_of(bench, tmp_path)
+    keeper.load(firmware)
+    with pytest.raises(DeviceError, match="returned 5"):
+        keeper.run(failing(DeviceError("the network's run function returned 5")))
+    assert bench.done == ["flash"]
+    # Whoever comes next finds a device that has been opened anew.
+    assert bench.sessions[0].closed
+    assert keeper.run(failing()) == "done"
+    assert len(bench.sessions) == 2
+
+
+def test_a_board_that_died_is_lost(firmware: Firmware, tmp_path: Path) -> None:
+    bench = FakeBench(lambda bench: len(bench.sessions) == 0)
+    keeper = keeper_of(bench, tmp_path)
+    keeper.load(firmware)
+    with pytest.raises(BoardLostError, match="does not come back after 4 tries"):
+        keeper.run(failing(DeviceSilentError("x")))
+    assert bench.done.count("power") == 2
+    with pytest.raises(RackError, match="nothing is loaded"):
+        keeper.run(failing())
+
+
+def test_a_board_that_cannot_be_flashed_any_more_is_lost(
+    firmware: Firmware, tmp_path: Path
+) -> None:
+    class Unplugged(FakeBench):
+        def flash(self, firmware: Firmware) -> None:
+            if self.sessions:
+                raise BoardError("no probe found")
+
+    keeper = keeper_of(Unplugged(), tmp_path)
+    keeper.load(firmware)
+    with pytest.raises(BoardLostError, match="cannot be flashed: no probe found"):
+        keeper.run(failing(DeviceSilentError("x")))
+
+
+def test_a_firmware_that_hangs_is_told_from_a_dead_board(
+    firmware: Firmware, tmp_path: Path
+) -> None:
+    bench = FakeBench(lambda bench: bench.content == b"good")
+    keeper_of(bench, tmp_path).load(firmware)
+    bad = replace(firmware, elf_path=tmp_path / "bad.elf")
+    bad.elf_path.write_bytes(b"bad")
+    # In a session of its own, as agents do.
+    with pytest.raises(DeviceSilentError, match="one that ran here before does"):
+        keeper_of(bench, tmp_path).load(bad)
+    keeper_of(bench, tmp_path).load(firmware)
+    bench.answers = lambda bench: False
+    with pytest.raises(BoardLostError):
+        keeper_of(bench, tmp_path).load(bad)
+
+
+def test_where_nothing_ever_answered_doubts_add_up(firmware: Firmware, tmp_path: Path) -> None:
+    bench = FakeBench(lambda bench: False)
+    for _ in range(2):
+        with pytest.raises(DeviceSilentError, match="none has yet here"):
+            keeper_of(bench, tmp_path).load(firmware)
+    with pytest.raises(BoardLostError):
+        keeper_of(bench, tmp_path).load(firmware)
+
+
+def test_the_hook_finds_the_board_in_its_environment(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    command = f'echo "$TVM_PATCH_BOARD at $TVM_PATCH_PORT" > {note}'
+    assert BoardBench("disco", port="/dev/ttyX", power_cycle_command=command).power_cycle()
+    assert note.read_text() == "disco at /dev/ttyX\n"
+    assert not BoardBench("disco").power_cycle()
+    with pytest.raises(RackError, match=r"failed \(3\): no hub"):
+        BoardBench("disco", power_cycle_command="echo no hub; exit 3").power_cycle()
