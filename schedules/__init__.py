@@ -21,7 +21,16 @@ from .fixed_point import Arithmetic
 from .instructions import Instructions
 from .kernel import Constants, Kernel
 from .micro_kernel import MicroKernel, WithScratch, headers_of
-from .movement import CopyRow, Fill, ResizeNearestRow, StridedSlice, Transpose, nearest_indices
+from .movement import (
+    CopyRow,
+    Fill,
+    ResizeNearestRow,
+    RowRule,
+    StridedSlice,
+    Transpose,
+    nearest_indices,
+    row_rule,
+)
 from .pool import (
     AccumulateRow,
     AverageOfSum,
@@ -61,6 +70,7 @@ __all__ = [
     "PoolRow",
     "QuantizeFlat",
     "ResizeNearestRow",
+    "RowRule",
     "SoftmaxRows",
     "StridedSlice",
     "Transpose",
@@ -77,4 +87,5 @@ __all__ = [
     "nearest_indices",
     "print_c",
     "requantisation_fields",
+    "row_rule",
 ]

@@ -53,6 +53,46 @@ def nearest_indices(
 
 
 @dataclass(frozen=True)
+class RowRule:
+    """Source row of each output row of a resize: ``(y * multiplier + offset) >> shift``."""
+
+    multiplier: int
+    offset: int
+    shift: int
+
+
+def row_rule(rows: Sequence[int], in_size: int) -> RowRule | None:
+    """The rule by which source rows follow, for loops over output rows.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        From :func:`nearest_indices`.
+    in_size : int
+        Rows that there are to choose from.
+
+    Returns
+    -------
+    RowRule or None
+        Its products fit 32 bits. None where float32 rounds so unevenly that there is no rule, as
+        from 200 to 24 rows.
+    """
+    out_size = len(rows)
+    slopes = ((in_size, out_size), (in_size - 1, max(1, out_size - 1)))
+    for shift in range(21):
+        unit = 1 << shift
+        if max(in_size, out_size) * unit >= 1 << 29:
+            break
+        for rise, run in slopes:
+            for multiplier in (rise * unit // run, rise * unit // run + 1):
+                least = max(row * unit - y * multiplier for y, row in enumerate(rows))
+                most = min((row + 1) * unit - 1 - y * multiplier for y, row in enumerate(rows))
+                if least <= most:
+                    return RowRule(multiplier, least, shift)
+    return None
+
+
+@dataclass(frozen=True)
 class ResizeNearestRow(_Movement):
     """One output row of a nearest-neighbour resize; the caller picks the input row.
 

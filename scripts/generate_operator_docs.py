@@ -164,13 +164,14 @@ _EXAMPLES = (
     Example(
         "qnn.resize_nearest",
         lambda x: ops.resize_nearest(x, out_height=16, out_width=16),
-        "pixels chosen as LiteRT does, all three conventions",
+        "pixels chosen as LiteRT does, all three conventions; in a stage as wide as the map, from "
+        "a map made before it",
     ),
     Example("qnn.softmax", _softmax, "over the last axis; LiteRT's fixed point", (1, 16)),
     Example(
         "qnn.concatenate",
         lambda x: ops.concatenate([x, x], axis=3),
-        "any axis; inputs are requantised before it",
+        "any axis, in a stage along channels; inputs are requantised before it",
     ),
     Example(
         "qnn.quantize",

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from tvm_patch.errors import PlanError
 from tvm_patch.plan import (
-    Access,
     Evaluator,
     Graph,
     Operator,
@@ -84,9 +83,9 @@ def stage_sequences(
         end = draw(st.sampled_from(ends))
         tiled = graph.tensor[graph.operators[end - 1].paced_by]
         tile_h = draw(st.integers(1, tiled.height))
-        is_sum = graph.operators[end - 1].access is Access.ACCUMULATE
+        full_width = any(op.is_full_width for op in graph.operators[begin:end])
         widths = [st.just(tiled.width)]
-        if not is_sum:
+        if not full_width:
             widths.append(st.integers(1, tiled.width))
         tile_w = draw(st.one_of(*widths))
         operators = graph.operators[begin:end]

@@ -14,7 +14,15 @@ from tvm import relax
 from tvm_patch.errors import UnsupportedOperatorError
 from tvm_patch.plan import Access, Operator, Scratch, Tensor, Window
 from tvm_patch.qnn.ops import attributes
-from tvm_patch.schedules import Arithmetic, WindowAxis, depthwise_steps, is_small_accumulator
+from tvm_patch.schedules import (
+    Arithmetic,
+    RowRule,
+    WindowAxis,
+    depthwise_steps,
+    is_small_accumulator,
+    nearest_indices,
+    row_rule,
+)
 
 _INT8_MIN = -128
 
@@ -280,6 +288,37 @@ def _pad(call: _Call) -> Operator:
     return _operator(call, Access.ROWS, window=window, pad_value=call.attributes["pad_value"])
 
 
+def _concatenate(call: _Call) -> Operator:
+    """By rows where channels are joined, each input a part of every pixel."""
+    if call.constants or not call.inputs:
+        raise UnsupportedOperatorError(
+            f"{call.output.name}: a constant is joined to a tensor",
+            hint="add the constant's part behind the model, or fold it into what comes after",
+        )
+    shape = call.output.shape
+    by_rows = call.output.is_map and call.attributes["axis"] % len(shape) == len(shape) - 1
+    return _operator(call, Access.ROWS if by_rows else Access.WHOLE)
+
+
+def _resize(call: _Call) -> Operator:
+    """Row by row, each from one of the rows of a map that is there already."""
+    if resized_rows(call.inputs[0], call.output, call.attributes) is None:
+        return _operator(call, Access.WHOLE)
+    whole = tuple(tensor.name for tensor in call.inputs)
+    return _operator(call, Access.ROWS, whole_inputs=whole)
+
+
+def resized_rows(source: Tensor, output: Tensor, attributes: Mapping[str, Any]) -> RowRule | None:
+    """The rule by which a resize's output rows follow the source's, if there is one."""
+    rows = nearest_indices(
+        source.height,
+        output.height,
+        align_corners=bool(attributes["align_corners"]),
+        half_pixel_centers=bool(attributes["half_pixel_centers"]),
+    )
+    return row_rule(rows.tolist(), source.height)
+
+
 def _whole(call: _Call) -> Operator:
     return _operator(call, Access.WHOLE)
 
@@ -347,9 +386,9 @@ _DESCRIBERS: Mapping[str, Callable[[_Call], Operator]] = {
     "qnn.mean_of_sum": _finishing,
     "qnn.average_of_sum": _finishing,
     "qnn.pad": _pad,
-    "qnn.resize_nearest": _whole,
+    "qnn.resize_nearest": _resize,
     "qnn.softmax": _whole,
-    "qnn.concatenate": _whole,
+    "qnn.concatenate": _concatenate,
     "relax.reshape": _view,
     "relax.permute_dims": _transpose,
     "relax.strided_slice": _whole,

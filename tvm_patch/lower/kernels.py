@@ -375,7 +375,7 @@ def _resize_nearest(request: _Request) -> Kernel:
 
 def _concatenate(request: _Request) -> tuple[Kernel, ...]:
     axis = request.attributes["axis"] % len(request.output.shape)
-    pixels = prod(request.output.shape[:axis])
+    pixels = prod(request.output.shape[:axis]) if request.is_whole else request.columns
     stride = prod(request.output.shape[axis:])
     return tuple(
         schedules.CopyRow(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from tvm_patch.analysis import Network
+from tvm_patch.analysis import Network, resized_rows
 from tvm_patch.lower.address import AddressSpace
 from tvm_patch.lower.column_run import ColumnRunLoop
 from tvm_patch.lower.group_context import GroupContext, KernelCall
@@ -75,6 +75,7 @@ class StageLoop:
         marker: Marker | None = None,
     ) -> None:
         self._graph = network.graph
+        self._details = network.details
         self._group = group
         self._addresses = addresses
         self._marker = marker or no_marks(group)
@@ -153,8 +154,21 @@ class StageLoop:
     def _flat_call(self, layout: OperatorLayout) -> Stmt:
         operator = layout.operator
         inputs = [self._context.pointer(self._graph.tensor[name], 0) for name in operator.inputs]
+        if operator.kind == "concatenate":
+            return self._join(layout, inputs, 0)
         output = self._context.pointer(self._graph.tensor[operator.output], 0)
         return self._context.kernel(operator.name, inputs, output)
+
+    def _join(self, layout: OperatorLayout, inputs: Sequence[Expr], offset_bytes: Expr) -> Stmt:
+        """A concatenation: each input's channels behind those of the one before."""
+        operator = layout.operator
+        output = self._graph.tensor[operator.output]
+        statements: list[Stmt] = []
+        for number, (name, data) in enumerate(zip(operator.inputs, inputs, strict=True)):
+            target = self._context.pointer(output, offset_bytes)
+            statements.append(self._context.kernel(operator.name, [data], target, number))
+            offset_bytes += self._graph.tensor[name].pixel_bytes
+        return sequence(statements)
 
     def _operator(
         self, layout: OperatorLayout, tile: _Tile, run: ColumnRunLoop | None = None
@@ -279,6 +293,8 @@ class StageLoop:
         if operator.access is Access.ACCUMULATE:
             sums = self._context.pointer(block.tensor, 0)
             return self._context.kernel(operator.name, [*inputs, sums], sums)
+        if operator.kind == "concatenate":
+            return sequence([*gather, self._join(layout, inputs, target)])
         make = self._context.kernel(
             operator.name, inputs, self._context.pointer(block.tensor, target)
         )
@@ -286,6 +302,8 @@ class StageLoop:
 
     def _input_offset(self, layout: OperatorLayout, name: str, row: Expr, y: Expr, x: Expr) -> Expr:
         """Offset of the window's first element in an input that is read in place."""
+        if layout.operator.kind == "resize_nearest":
+            return self._resized_row(layout, y) * self._group.blocks[name].row_bytes
         if name in layout.operator.whole_inputs:
             return tirx.const(0, "int32")
         block, window = self._group.blocks[name], layout.operator.window
@@ -296,6 +314,17 @@ class StageLoop:
             first_col = (layout.first_column - layout.region.cols.offset) * window.stride_w
             first_col += block.region.cols.offset - window.pad_left
         return first_row * block.row_bytes + first_col * block.tensor.pixel_bytes
+
+    def _resized_row(self, layout: OperatorLayout, y: Expr) -> Expr:
+        """The source row that a resize makes row ``y`` of."""
+        operator = layout.operator
+        rule = resized_rows(
+            self._graph.tensor[operator.inputs[0]],
+            self._graph.tensor[operator.output],
+            self._details[operator.name].attributes,
+        )
+        assert rule is not None
+        return tirx.shift_right(y * rule.multiplier + rule.offset, tirx.const(rule.shift, "int32"))
 
     def _pad_row(
         self,
@@ -431,7 +460,7 @@ def is_flat(group: Group) -> bool:
         group.stage is None
         and operator.access is Access.ROWS
         and operator.window.is_identity
-        and operator.kind != "pad"
+        and operator.kind not in ("pad", "resize_nearest")
         and all(window is None for window in layout.windows)
     )
 

@@ -9,7 +9,7 @@ from tvm_patch.analysis import Network
 from tvm_patch.lower.address import AddressSpace
 from tvm_patch.lower.group_context import KernelCall, scratch_arguments
 from tvm_patch.lower.marks import Marker, no_marks
-from tvm_patch.lower.statements import Expr, Stmt, call, loop, sequence
+from tvm_patch.lower.statements import Expr, Stmt, call, sequence
 from tvm_patch.plan.layout import Group
 from tvm_patch.schedules.movement import nearest_indices
 
@@ -75,7 +75,7 @@ class WholeCall:
         return sequence(statements)
 
     def _resize(self) -> Stmt:
-        """Row by row; a loop where source rows follow a simple rule."""
+        """Row by row, call by call: those whose source rows follow a rule have tiles."""
         source = self._graph.tensor[self._operator.inputs[0]]
         output = self._graph.tensor[self._operator.output]
         rows = nearest_indices(
@@ -85,11 +85,8 @@ class WholeCall:
             half_pixel_centers=bool(self._detail.attributes["half_pixel_centers"]),
         ).tolist()
 
-        def row(y: Expr, source_row: Expr) -> Stmt:
+        statements: list[Stmt] = []
+        for y, source_row in enumerate(rows):
             data = self._pointer(source.name, source_row * source.row_bytes)
-            return self._call(self._kernels[0], [data], y * output.row_bytes)
-
-        factor, remainder = divmod(output.height, source.height)
-        if remainder == 0 and rows == [y // factor for y in range(output.height)]:
-            return loop("row", output.height, lambda y: row(y, y // factor))
-        return sequence([row(y, source_row) for y, source_row in enumerate(rows)])
+            statements.append(self._call(self._kernels[0], [data], y * output.row_bytes))
+        return sequence(statements)

@@ -116,8 +116,8 @@ def first_stages(graph: Graph) -> Iterator[StagePlan]:
     for end in first_stage_ends(graph):
         operators = graph.operators[: end + 1]
         tiled = graph.tensor[operators[-1].paced_by]
-        is_sum = operators[-1].access is Access.ACCUMULATE
-        widths = (tiled.width,) if is_sum else tile_sizes(tiled.width)
+        full_width = any(operator.is_full_width for operator in operators)
+        widths = (tiled.width,) if full_width else tile_sizes(tiled.width)
         for tile_h in tile_sizes(tiled.height):
             for tile_w in widths:
                 if (tile_h, tile_w) != (tiled.height, tiled.width):

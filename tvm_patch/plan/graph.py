@@ -210,6 +210,12 @@ class Operator:
     scratch: Scratch | None = None
 
     @property
+    def is_full_width(self) -> bool:
+        """Whether it always makes or adds up whole rows, so that a stage has to as well."""
+        reads_whole_maps = bool(self.inputs) and set(self.inputs) == set(self.whole_inputs)
+        return self.access is Access.ACCUMULATE or reads_whole_maps
+
+    @property
     def paced_by(self) -> str:
         """The map that it goes over from top to bottom: its output, or what it adds up."""
         return self.inputs[0] if self.access is Access.ACCUMULATE else self.output

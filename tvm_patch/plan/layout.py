@@ -468,11 +468,13 @@ def stage_group(graph: Graph, stage: StagePlan, name: str) -> Group:
         for op in operators
     )
     group = Group(name, layouts, tiling, blocks, stage, runs)
-    if group.accumulates and tiling.tiles_x > 1:
-        # Strips may overlap, and what lies in two of them would be added twice.
+    full_width = [operator.name for operator in operators if operator.is_full_width]
+    if full_width and tiling.tiles_x > 1:
+        # Strips may overlap, and what lies in two of them would be added twice; and a resize
+        # chooses columns for whole rows.
         raise PlanError(
-            f"stage {name} adds up {tiled.name} in tiles narrower than the map",
-            hint=f"make its tiles {tiled.width} columns wide",
+            f"stage {name}: operator {full_width[0]} cannot run in tiles narrower than its map",
+            hint=f"make the stage's tiles {tiled.width} columns wide",
         )
     for often, seldom in itertools.pairwise(group.rates):
         if often % seldom:

@@ -303,8 +303,8 @@ class _Walk:
                 place = run.first - 1
                 continue
             need = needed[operator.output]
-            if not operator.inputs:
-                # What brings rows from outside brings them whole.
+            if set(operator.inputs) <= set(operator.whole_inputs):
+                # What brings rows from outside, or picks them from a whole map, brings them whole.
                 whole = Span(need.region.cols.scale, 0, self.graph.tensor[operator.output].width)
                 need = _Need(Region(need.region.rows, need.region.cols.union(whole)), need.rate)
             holding = self._holding(operator.output, need, operator.paced_by)

@@ -391,6 +391,8 @@ class StreamSpace:
         freed = [0] * ticks
         for name in dying:
             readers = [layout for layout in group.operators if name in layout.operator.inputs]
+            if any(name in layout.operator.whole_inputs for layout in readers):
+                continue
             row_bytes = whole[name].tensor.row_bytes
             for tick, rows in enumerate(rows_in_use(group, readers, name)):
                 freed[tick] += rows * row_bytes

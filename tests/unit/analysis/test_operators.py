@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from tvm import relax
 
 from tvm_patch.analysis import read_network
+from tvm_patch.errors import UnsupportedOperatorError
 from tvm_patch.plan import Access, Operator
+from tvm_patch.qnn import ops
 from tvm_patch.testing.integer_networks import IntegerNetwork
 
 
@@ -41,3 +45,43 @@ def test_a_convolution_counts_padding_taps_and_names_its_padding() -> None:
     assert operator.macs == 6 * 8 * 5 * 3 * 3 * 3
     assert operator.pad_value == -7
     assert (operator.window.kernel_h, operator.window.pad_left) == (3, 1)
+
+
+def test_channels_are_joined_by_rows_and_rows_are_not() -> None:
+    for axis, access in ((3, Access.ROWS), (2, Access.WHOLE), (1, Access.WHOLE)):
+        network = IntegerNetwork((1, 4, 5, 3), seed=3)
+        joined = network.emit(ops.concatenate([network.input, network.input], axis=axis), "joined")
+        (operator,) = read_network(network.finish(joined), name="network").graph.operators
+        assert operator.access is access
+        assert operator.streamable is (access is Access.ROWS)
+
+
+def test_joining_a_constant_is_refused() -> None:
+    network = IntegerNetwork((1, 4, 5, 3), seed=4)
+    constant = relax.const(np.ones((1, 4, 5, 2), np.int8))
+    joined = network.emit(ops.concatenate([network.input, constant], axis=3), "joined")
+    with pytest.raises(UnsupportedOperatorError, match="joined: a constant"):
+        read_network(network.finish(joined), name="network")
+
+
+def test_a_resize_makes_rows_of_a_map_that_it_needs_whole() -> None:
+    network = IntegerNetwork((1, 4, 5, 3), seed=5)
+    large = network.emit(ops.resize_nearest(network.input, out_height=8, out_width=9), "large")
+    (operator,) = read_network(network.finish(large), name="network").graph.operators
+    assert operator.access is Access.ROWS
+    assert operator.whole_inputs == ("image",)
+    assert operator.is_full_width
+
+
+def test_a_global_sum_goes_over_the_rows_that_it_adds_up() -> None:
+    network = IntegerNetwork((1, 4, 5, 3), seed=6)
+    total = network.emit(ops.global_sum(network.input), "total")
+    pooled = network.emit(ops.average_of_sum(total, pixels=20), "pooled")
+    graph = read_network(network.finish(pooled), name="network").graph
+    adds, finishes = graph.operators
+    assert adds.access is Access.ACCUMULATE
+    assert adds.streamable
+    assert adds.paced_by == "image"
+    assert (graph.tensor["total"].dtype, graph.tensor["total"].size_bytes) == ("int32", 12)
+    assert finishes.access is Access.WHOLE
+    assert finishes.elementwise

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from tvm_patch import qnn
 from tvm_patch.analysis import read_network
 from tvm_patch.lower import lower_network
-from tvm_patch.plan import Evaluator, row_stage, stage_from_split
+from tvm_patch.plan import (
+    Access,
+    Evaluator,
+    StagePlan,
+    layer_by_layer,
+    patch_stage,
+    row_stage,
+    stage_from_split,
+)
 from tvm_patch.testing.integer_networks import IntegerNetwork
 from tvm_patch.testing.native import NativeModel
 
@@ -149,3 +159,67 @@ def test_a_global_sum_alone_in_a_stage_and_finished_behind_it() -> None:
         # Sums begin with zeros in every run.
         for _ in range(2):
             np.testing.assert_array_equal(native.run(image)["pooled"][:, 0, 0], expected)
+
+
+@pytest.mark.parametrize("grid", [(3, 2), (9, 1)])
+def test_channels_joined_inside_a_stage_and_at_its_end(grid: tuple[int, int]) -> None:
+    network = IntegerNetwork((1, 9, 10, 3), seed=11)
+    left = network.conv2d(network.input, 5, (3, 3), padding=(1, 1, 1, 1), zero_point=-4, name="l")
+    right = network.depthwise(left, (5, 5), padding=(2, 2, 2, 2), zero_point=8, name="r")
+    joined = network.emit(qnn.ops.concatenate([right, network.input, left, right], axis=3), "j")
+    data = network.conv2d(joined, 4, (3, 3), padding=(1, 1, 1, 1), zero_point=21)
+    last = network.emit(qnn.ops.concatenate([data, joined], axis=3), "last")
+    assert_equal_to_reference(network, last, grid)
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "rule"),
+    [
+        (row_stage, (14, 12), (False, False)),
+        (row_stage, (9, 17), (True, False)),
+        (row_stage, (21, 6), (False, True)),
+        (patch_stage, (14, 12), (True, False)),
+    ],
+)
+def test_rows_of_a_resize_are_made_as_a_stage_needs_them(
+    make: Callable[..., StagePlan], size: tuple[int, int], rule: tuple[bool, bool]
+) -> None:
+    network = IntegerNetwork((1, 7, 6, 3), seed=12)
+    small = network.conv2d(network.input, 4, (3, 3), padding=(1, 1, 1, 1), name="small")
+    large = network.emit(
+        qnn.ops.resize_nearest(
+            small,
+            out_height=size[0],
+            out_width=size[1],
+            align_corners=rule[0],
+            half_pixel_centers=rule[1],
+        ),
+        "large",
+    )
+    data = network.depthwise(large, (3, 3), padding=(1, 1, 1, 1), zero_point=-9, name="data")
+    joined = network.emit(qnn.ops.concatenate([large, data], axis=3), "joined")
+    last = network.conv2d(joined, 3, (3, 3), strides=(2, 2), padding=(1, 1, 1, 1), name="last")
+    module = network.finish(last)
+    read = read_network(module, name="network")
+    image = np.random.default_rng(7).integers(-128, 128, (1, 7, 6, 3), dtype=np.int8)
+    expected = qnn.run_reference(module, [image])["last"]
+    evaluator = Evaluator(read.graph)
+    output = read.graph.tensor["last"]
+    for tile_h in (1, 3):
+        stage = make(read.graph.operators[1:], tile_h, output.width)
+        plan = evaluator.pack(evaluator.evaluate((stage,)))
+        native = NativeModel(lower_network(read, plan, c_name="network"))
+        np.testing.assert_array_equal(native.run(image)["last"], expected)
+
+
+def test_a_resize_whose_rows_follow_no_rule_runs_on_its_own() -> None:
+    network = IntegerNetwork((1, 64, 2, 3), seed=13)
+    resized = qnn.ops.resize_nearest(network.input, out_height=55, out_width=3, align_corners=True)
+    module = network.finish(network.emit(resized, "resized"))
+    read = read_network(module, name="network")
+    (operator,) = read.graph.operators
+    assert operator.access is Access.WHOLE
+    image = np.random.default_rng(7).integers(-128, 128, (1, 64, 2, 3), dtype=np.int8)
+    native = NativeModel(lower_network(read, layer_by_layer(read.graph), c_name="network"))
+    expected = qnn.run_reference(module, [image])["resized"]
+    np.testing.assert_array_equal(native.run(image)["resized"], expected)

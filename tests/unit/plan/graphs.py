@@ -54,6 +54,14 @@ class GraphBuilder:
         )
         return name
 
+    def resize(self, name: str, source: str, size: tuple[int, int]) -> str:
+        """A resize, which picks its rows from a whole map."""
+        self.tensors.append(Tensor(name, (1, *size, self._shape(source)[3])))
+        self.operators.append(
+            Operator(name, "resize", (source,), name, Access.ROWS, whole_inputs=(source,))
+        )
+        return name
+
     def total(self, name: str, source: str) -> str:
         """The sum over a map's pixels."""
         self.tensors.append(Tensor(name, (1, 1, 1, self._shape(source)[3]), "int32"))

@@ -155,9 +155,9 @@ def test_a_sum_on_its_own_reads_row_by_row() -> None:
 def test_a_sum_in_strips_would_add_what_overlaps_twice() -> None:
     graph = pooled_chain()
     for make in (row_stage, patch_stage):
-        with pytest.raises(PlanError, match="narrower") as caught:
+        with pytest.raises(PlanError, match="total cannot run in tiles narrower") as caught:
             stage_group(graph, make(graph.operators[:3], 1, 4), "stage0")
-        assert caught.value.hint == "make its tiles 5 columns wide"
+        assert caught.value.hint == "make the stage's tiles 5 columns wide"
 
 
 def test_a_sum_ends_its_stage() -> None:
@@ -167,3 +167,20 @@ def test_a_sum_ends_its_stage() -> None:
     with pytest.raises(PlanError, match=r"total \(global_sum\)") as caught:
         stage_group(graph, row_stage(graph.operators, 1, 1), "stage0")
     assert caught.value.hint == "end the stage with it"
+
+
+def test_a_resize_makes_whole_rows_of_a_map_from_before_its_stage() -> None:
+    builder = GraphBuilder(6, 5, 2)
+    small = builder.conv3("small", "image", 4)
+    large = builder.resize("large", small, (12, 15))
+    graph = builder.finish(builder.conv3("last", large, 3))
+    group = stage_group(graph, row_stage(graph.operators[1:], 1, 15), "stage0")
+    held = group.operators[0].holding
+    assert (held.region.cols.extent, held.computed.cols.extent) == (17, 15)
+    assert held.kept_rows == 2
+    assert group.blocks["small"].region is None
+    with pytest.raises(PlanError, match="large cannot run in tiles narrower") as caught:
+        stage_group(graph, patch_stage(graph.operators[1:], 1, 5), "stage0")
+    assert caught.value.hint == "make the stage's tiles 15 columns wide"
+    with pytest.raises(PlanError, match="large needs a tensor of its own stage whole"):
+        stage_group(graph, row_stage(graph.operators, 1, 15), "stage0")

@@ -22,6 +22,7 @@ from tvm_patch.schedules import (
     StridedSlice,
     Transpose,
     nearest_indices,
+    row_rule,
 )
 
 from . import naive
@@ -172,6 +173,29 @@ def test_nearest_indices_of_the_three_conventions() -> None:
     assert plain.tolist() == [0, 0, 1, 1, 2, 2]
     assert corners.tolist() == [0, 1, 1, 2, 2]
     assert centers.tolist() == [0, 1, 1]
+
+
+@EXAMPLES
+@given(st.integers(1, 60), st.integers(1, 120), st.sampled_from([(0, 0), (1, 0), (0, 1)]))
+def test_a_row_rule_gives_the_rows_that_it_was_made_from(
+    in_size: int, out_size: int, convention: tuple[int, int]
+) -> None:
+    corners, centers = (bool(flag) for flag in convention)
+    rows = nearest_indices(in_size, out_size, align_corners=corners, half_pixel_centers=centers)
+    rule = row_rule(rows.tolist(), in_size)
+    assert rule is not None
+    y = np.arange(out_size, dtype=np.int32)
+    products = y * np.int32(rule.multiplier) + np.int32(rule.offset)
+    assert products.dtype == np.int32
+    assert (products >= 0).all()
+    np.testing.assert_array_equal(products >> rule.shift, rows)
+
+
+def test_rows_that_float32_spaces_unevenly_follow_no_rule() -> None:
+    rows = nearest_indices(200, 24, align_corners=False, half_pixel_centers=False)
+    assert row_rule(rows.tolist(), 200) is None
+    # Row 15 is 125 exactly, but less in float32; row 3 is 25.
+    assert (rows[3], rows[15]) == (25, 124)
 
 
 @pytest.mark.parametrize("run", [run_llvm, run_c])
