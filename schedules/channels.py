@@ -120,7 +120,16 @@ def settle_constant_channels(
 def live_channels(
     constants: Mapping[str, Array], channel_axis: int, arithmetic: Arithmetic
 ) -> npt.NDArray[np.bool_]:
-    """Channels whose output depends on the input.
+    """Channels whose output depends on the input; parameters as of :func:`channel_outputs`."""
+    low, high = channel_outputs(constants, channel_axis, arithmetic)
+    live: npt.NDArray[np.bool_] = low != high
+    return live
+
+
+def channel_outputs(
+    constants: Mapping[str, Array], channel_axis: int, arithmetic: Arithmetic
+) -> tuple[Integers, Integers]:
+    """The least and the largest int8 output of each channel, over int8 inputs.
 
     Parameters
     ----------
@@ -130,6 +139,11 @@ def live_channels(
         The axis of the weight that counts output channels.
     arithmetic : Arithmetic
         What the layer does with its accumulators.
+
+    Returns
+    -------
+    (ndarray of int64, ndarray of int64)
+        Both of shape [channels].
     """
     scales = list(zip(constants["multiplier"], constants["shift"], strict=True))
 
@@ -141,8 +155,7 @@ def live_channels(
         return np.asarray([arithmetic.output(value) for value in scaled], np.int64)
 
     low, high = accumulator_range(constants, channel_axis)
-    live: npt.NDArray[np.bool_] = outputs(low) != outputs(high)
-    return live
+    return outputs(low), outputs(high)
 
 
 def accumulator_range(

@@ -87,7 +87,7 @@ def prepare(model: str | Path | IRModule | ImportedModel, *, io: Io = "model") -
         ``int8`` strips a float boundary.
     """
     imported = model if isinstance(model, ImportedModel) else load_model(model)
-    module = qnn.to_integer(imported.module, io=io)
+    module = qnn.drop_dead_channels(qnn.to_integer(imported.module, io=io))
     network = read_network(module, name=imported.name)
     infos = {info.var_name: info for info in (*imported.inputs, *imported.outputs)}
     quantisation = {

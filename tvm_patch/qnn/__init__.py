@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tvm_patch.qnn import legalize, ops
 from tvm_patch.qnn.boundary import StripBoundary, strip_boundary
+from tvm_patch.qnn.dead_channels import DropDeadChannels, drop_dead_channels
 from tvm_patch.qnn.fold import FoldQDQ
 from tvm_patch.qnn.global_pools import SplitGlobalPools, split_global_pools
 from tvm_patch.qnn.lowering import to_integer
@@ -16,9 +17,11 @@ from tvm_patch.qnn.reference import output_names, run_outputs, run_reference
 from tvm_patch.qnn.verify import verify, verify_shapes
 
 __all__ = [
+    "DropDeadChannels",
     "FoldQDQ",
     "SplitGlobalPools",
     "StripBoundary",
+    "drop_dead_channels",
     "legalize",
     "ops",
     "output_names",
