@@ -38,7 +38,7 @@ class Prepared:
     imported : ImportedModel
         As read from the file.
     module : IRModule
-        Integer-only Relax.
+        Integer-only Relax, dead channels left out.
     network : Network
         Its graph, attributes and constants.
     quantisation : mapping of str to Quantisation
@@ -46,6 +46,8 @@ class Prepared:
     integer_tensors : mapping of str to str
         Where a float boundary was stripped, the tensor of the original model whose integers an
         input or output now is.
+    file_network : Network
+        The network with all channels of the file, for its costs.
     """
 
     imported: ImportedModel
@@ -53,6 +55,7 @@ class Prepared:
     network: Network
     quantisation: Mapping[str, Quantisation]
     integer_tensors: Mapping[str, str]
+    file_network: Network
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def prepare(model: str | Path | IRModule | ImportedModel, *, io: Io = "model") -
         ``int8`` strips a float boundary.
     """
     imported = model if isinstance(model, ImportedModel) else load_model(model)
-    module = qnn.drop_dead_channels(qnn.to_integer(imported.module, io=io))
+    whole = qnn.to_integer(imported.module, io=io)
+    module = qnn.drop_dead_channels(whole)
     network = read_network(module, name=imported.name)
     infos = {info.var_name: info for info in (*imported.inputs, *imported.outputs)}
     quantisation = {
@@ -98,7 +102,8 @@ def prepare(model: str | Path | IRModule | ImportedModel, *, io: Io = "model") -
     stripped = _stripped_tensors(imported, network) if io == "int8" else {}
     quantisation.update({name: found[1] for name, found in stripped.items()})
     integers = {name: found[0] for name, found in stripped.items()}
-    return Prepared(imported, module, network, quantisation, integers)
+    original = read_network(whole, name=imported.name)
+    return Prepared(imported, module, network, quantisation, integers, original)
 
 
 def _stripped_tensors(

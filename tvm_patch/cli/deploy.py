@@ -111,7 +111,7 @@ def deploy(
     name = prepared.imported.name
     record = deployment_record(
         model=name,
-        cost=cost_of(prepared.network),
+        cost=cost_of(prepared.file_network),
         plan=plan,
         layers=unpatched,
         board=firmware.board,

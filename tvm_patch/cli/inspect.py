@@ -33,7 +33,7 @@ def inspect(
         check_writable(json_file)
     with activity(f"import {model.name}"):
         prepared = prepare(model, io=io.value)
-        cost = cost_of(prepared.network)
+        cost = cost_of(prepared.file_network)
         layers = make_plan(prepared, layers=True)
     graph = prepared.network.graph
     arena_bytes = layers.memory.arena_bytes

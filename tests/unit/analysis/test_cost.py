@@ -97,7 +97,7 @@ def test_the_digits_network_is_all_live() -> None:
 
 @pytest.mark.models
 def test_half_of_visual_wake_words_is_dead() -> None:
-    cost = cost_of(prepare(real_model("mlperf-vww")).network)
+    cost = cost_of(prepare(real_model("mlperf-vww")).file_network)
     assert cost.macs == 7_489_664
     assert cost.live_macs == pytest.approx(3_743_000, rel=0.005)
 
@@ -105,6 +105,6 @@ def test_half_of_visual_wake_words_is_dead() -> None:
 @pytest.mark.models
 @pytest.mark.parametrize(("name", "macs"), [("mcunet-vww0", 5_958_400), ("person-det", 18_296_320)])
 def test_macs_of_real_networks(name: str, macs: int) -> None:
-    cost = cost_of(prepare(real_model(name)).network)
+    cost = cost_of(prepare(real_model(name)).file_network)
     assert cost.macs == macs
     assert 0 < cost.live_macs <= macs
