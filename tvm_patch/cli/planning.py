@@ -170,7 +170,10 @@ def load_plan(graph: Graph, path: Path) -> Plan:
     plan = Plan.load(path)
     try:
         execution_of(graph, plan)
-    except (PlanError, InvalidAllocationError) as error:
+    except InvalidAllocationError as error:
+        # Here it is no solver that has gone wrong.
+        raise PlanError(f"{path}: {error.message}", hint=_MAKE_AGAIN) from error
+    except PlanError as error:
         raise PlanError(f"{path}: {error.message}", hint=error.hint or _MAKE_AGAIN) from error
     return plan
 

@@ -14,6 +14,10 @@ from tvm_patch.plan.layout import Group, groups_of, layer_group
 from tvm_patch.plan.record import BufferMode, InputMode, MemoryPlan, Plan, StagePlan
 from tvm_patch.plan.storage import Execution, build_execution
 
+_MAKE_AGAIN = "make the plan again with: tvm-patch plan MODEL --output plan.json"
+# JSON keeps all digits; people who write plans need not.
+_OVERHEAD_TOLERANCE = 1e-3
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -134,10 +138,11 @@ def execution_of(graph: Graph, plan: Plan) -> Execution:
             f"this is {graph.name} ({graph.fingerprint[:12]})",
             hint="make a plan for this model with: tvm-patch plan MODEL --output plan.json",
         )
+    _check_stages(graph, plan.stages)
     if plan.input_mode is not input_mode_of(graph, plan.stages):
         raise PlanError(
             f"the plan says input {plan.input_mode.value}, its stages say otherwise",
-            hint="make the plan again with: tvm-patch plan MODEL --output plan.json",
+            hint=_MAKE_AGAIN,
         )
     execution = build_execution(graph, groups_of(graph, plan.stages))
     names = {storage.name for storage in execution.storages}
@@ -145,8 +150,9 @@ def execution_of(graph: Graph, plan: Plan) -> Execution:
         odd = sorted(names.symmetric_difference(plan.memory.offsets_bytes))
         raise PlanError(
             f"the plan's memory does not match its stages (first difference: {odd[0]})",
-            hint="make the plan again with: tvm-patch plan MODEL --output plan.json",
+            hint=_MAKE_AGAIN,
         )
+    _check_macs(graph, plan, execution)
     validate(
         execution.problem(),
         Allocation(
@@ -158,3 +164,37 @@ def execution_of(graph: Graph, plan: Plan) -> Execution:
         ),
     )
     return execution
+
+
+def _check_stages(graph: Graph, stages: Sequence[StagePlan]) -> None:
+    """Refuse what no search makes, but a hand may: empty stages, names that are wrong or twice."""
+    begins: list[int] = []
+    for number, stage in enumerate(stages):
+        if not stage.operators:
+            raise PlanError(f"stage {number} of the plan has no operators", hint=_MAKE_AGAIN)
+        begins.append(graph.operator_index.get(stage.operators[0], -1))
+        named = [item.tensor for item in stage.buffering]
+        for tensor in named:
+            if tensor not in graph.tensor:
+                raise PlanError(
+                    f"stage {number} of the plan names tensor {tensor}, which the model does not "
+                    "have",
+                    hint=_MAKE_AGAIN,
+                )
+            if named.count(tensor) > 1:
+                raise PlanError(
+                    f"stage {number} of the plan names tensor {tensor} twice", hint=_MAKE_AGAIN
+                )
+    if -1 not in begins and begins != sorted(begins):
+        raise PlanError("the plan's stages are not in execution order", hint=_MAKE_AGAIN)
+
+
+def _check_macs(graph: Graph, plan: Plan, execution: Execution) -> None:
+    """Refuse figures that are not those of the stages."""
+    overhead = execution.macs / graph.macs if graph.macs else 1.0
+    if plan.macs != execution.macs or abs(plan.mac_overhead - overhead) > _OVERHEAD_TOLERANCE:
+        raise PlanError(
+            f"the plan says {plan.macs:,} MACs and F {plan.mac_overhead:.6g}, its stages take "
+            f"{execution.macs:,} and F {overhead:.6g}",
+            hint=_MAKE_AGAIN,
+        )

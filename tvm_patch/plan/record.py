@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from tvm_patch.errors import PlanError
+from tvm_patch.plan.json_fields import Fields
 
 PLAN_FORMAT_VERSION = 1
 
@@ -182,9 +182,9 @@ class Plan:
             )
         try:
             return _plan_from_dict(data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except ValueError as error:
             raise PlanError(
-                f"{source}: malformed plan ({type(error).__name__}: {error})",
+                f"{source}: malformed plan: {error}",
                 hint="make the plan again with: tvm-patch plan MODEL --output plan.json",
             ) from error
 
@@ -198,39 +198,46 @@ class Plan:
         return Plan.from_json(text, source=str(path))
 
 
-def _positive(value: Any, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise ValueError(f"{what} must be a positive whole number, not {value!r}")
-    return value
+def stage_from_dict(data: object, where: str = "stage") -> StagePlan:
+    """A stage from its JSON object.
 
-
-def stage_from_dict(data: Mapping[str, Any]) -> StagePlan:
-    """A stage from its JSON object."""
+    Raises
+    ------
+    ValueError
+        Naming the entry that is wrong, which lies at ``where`` in the file.
+    """
+    stage = Fields(data, where, _names(StagePlan))
+    buffering = []
+    for item, place in stage.items("buffering"):
+        tensor = Fields(item, place, _names(TensorBuffering))
+        buffering.append(TensorBuffering(tensor.text("tensor"), tensor.choice("mode", BufferMode)))
     return StagePlan(
-        operators=tuple(str(name) for name in data["operators"]),
-        tile_h=_positive(data["tile_h"], "tile_h"),
-        tile_w=_positive(data["tile_w"], "tile_w"),
-        buffering=tuple(
-            TensorBuffering(str(item["tensor"]), BufferMode(item["mode"]))
-            for item in data["buffering"]
-        ),
+        operators=stage.texts("operators"),
+        tile_h=stage.whole("tile_h", least=1),
+        tile_w=stage.whole("tile_w", least=1),
+        buffering=tuple(buffering),
     )
 
 
-def _plan_from_dict(data: Mapping[str, Any]) -> Plan:
-    memory = data["memory"]
+def _plan_from_dict(data: object) -> Plan:
+    plan = Fields(data, "", _names(Plan))
+    memory = Fields(plan.value("memory"), "memory", _names(MemoryPlan))
     return Plan(
-        model=str(data["model"]),
-        graph_fingerprint=str(data["graph_fingerprint"]),
-        stages=tuple(stage_from_dict(stage) for stage in data["stages"]),
+        model=plan.text("model"),
+        graph_fingerprint=plan.text("graph_fingerprint"),
+        stages=tuple(stage_from_dict(item, place) for item, place in plan.items("stages")),
         memory=MemoryPlan(
-            algorithm=str(memory["algorithm"]),
-            arena_bytes=_positive(memory["arena_bytes"], "arena_bytes"),
-            lower_bound_bytes=int(memory["lower_bound_bytes"]),
-            offsets_bytes={str(k): int(v) for k, v in memory["offsets_bytes"].items()},
+            algorithm=memory.text("algorithm"),
+            arena_bytes=memory.whole("arena_bytes", least=1),
+            lower_bound_bytes=memory.whole("lower_bound_bytes", least=0),
+            offsets_bytes=memory.whole_by_name("offsets_bytes", least=0),
         ),
-        macs=int(data["macs"]),
-        mac_overhead=float(data["mac_overhead"]),
-        input_mode=InputMode(data["input_mode"]),
-        format_version=int(data["format_version"]),
+        macs=plan.whole("macs", least=0),
+        mac_overhead=plan.number("mac_overhead", least=0),
+        input_mode=plan.choice("input_mode", InputMode),
+        format_version=plan.whole("format_version", least=1),
     )
+
+
+def _names(record: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(record))
