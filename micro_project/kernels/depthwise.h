@@ -24,14 +24,14 @@
 
 #include "dsp.h"
 
-/* One channel's sums; both kinds of pointers go on by one channel. */
+/* Sums of some channels; what is left of a job is one for the channels behind them. */
 struct tvmp_depthwise_job {
   const int32_t *pairs; /* the channel's in the first column pair */
   int32_t place;        /* four times the channel's place in its group */
   const int8_t *weight;
   const int32_t *channel;
   int8_t *out;
-  int8_t *end;
+  int32_t outputs;
   int32_t stride;   /* bytes from one output to the next */
   int32_t rounding; /* 2 * zero point + 1 */
   int32_t clamp_min;
@@ -97,7 +97,7 @@ TVMP_INLINE void tvmp_depthwise_sums_of_one(int32_t kernel, int32_t stride,
   }
   const int32_t *last_row = job->pairs - job->place / 4 + half * 8;
   int8_t *out = job->out;
-  for (int32_t column = 0; out < job->end; column += stride, out += job->stride) {
+  for (int32_t i = 0, column = 0; i < job->outputs; ++i, column += stride, out += job->stride) {
     int32_t sum = job->channel[0];
     for (int32_t pair = 0; pair < half; ++pair) {
       for (int32_t tap = 0; tap < kernel; ++tap) {
@@ -126,7 +126,6 @@ TVMP_INLINE void tvmp_depthwise_sums_of_one(int32_t kernel, int32_t stride,
   job->place += 4;
   job->channel += 3;
   job->out += 1;
-  job->end += 1;
 }
 
 TVMP_INLINE void tvmp_depthwise_sums(int32_t kernel, int32_t stride,
@@ -217,85 +216,103 @@ tvmp_depthwise_gather_few(int32_t kernel, int32_t channels, const int8_t *data, 
   }
 }
 
+/* Columns of one group; the pair of an odd one at the end has that column twice. */
+TVMP_INLINE void tvmp_depthwise_gather_columns(const struct tvmp_depthwise_window *window,
+                                               const struct tvmp_depthwise *layer,
+                                               const int8_t *from, int32_t columns, int32_t *to) {
+  int32_t next = layer->channels;
+  int32_t *end = to + columns / 2 * TVMP_DEPTHWISE_PAIR_WORDS(window->kernel);
+  if (layer->channels < 4) {
+    tvmp_depthwise_gather_few(window->kernel, next, from, layer->row_bytes, next, to, end);
+  } else if (to != end) {
+    window->gather(from, layer->row_bytes, next, to, end);
+  }
+  if (columns % 2 == 0) {
+    return;
+  }
+  from += (columns - 1) * next;
+  to = end;
+  end += TVMP_DEPTHWISE_PAIR_WORDS(window->kernel);
+  if (layer->channels < 4) {
+    tvmp_depthwise_gather_few(window->kernel, next, from, layer->row_bytes, 0, to, end);
+  } else {
+    window->gather(from, layer->row_bytes, 0, to, end);
+  }
+}
+
+/* Outputs of a step from gathered columns: count channels of a group, from its place-th on. */
+TVMP_INLINE void tvmp_depthwise_step(const struct tvmp_depthwise_window *window,
+                                     const struct tvmp_depthwise *layer, const int32_t *pairs,
+                                     int32_t place, int32_t count, struct tvmp_depthwise_job *job) {
+  if (layer->multiplicity == 1) {
+    job->pairs = pairs + 2 * place;
+    job->place = 4 * place;
+    job->count = count;
+    window->sums(job);
+    return;
+  }
+  for (int32_t channel = place; channel < place + count; ++channel) {
+    for (int32_t repeat = layer->multiplicity; repeat != 0; --repeat) {
+      job->pairs = pairs + 2 * channel;
+      job->place = 4 * channel;
+      job->count = 1;
+      window->sums(job);
+    }
+  }
+}
+
 /* A row, by way of ``pairs``, which has room for a step. */
 __attribute__((noinline, unused)) static void
 tvmp_depthwise_row(const struct tvmp_depthwise_window *window, const struct tvmp_depthwise *layer,
                    const int8_t *data, const int8_t *weight, const int32_t *channel, int8_t *out,
                    int32_t *pairs) {
-  const int32_t kernel = window->kernel, stride = window->stride;
-  const int32_t step = 4 * layer->blocks;
-  const int32_t step_columns = TVMP_DEPTHWISE_COLUMNS(kernel, stride, layer->blocks);
-  const int32_t pair_words = TVMP_DEPTHWISE_PAIR_WORDS(kernel);
-  const int32_t pixel_bytes = layer->channels;
-  const int32_t columns = (layer->width - 1) * stride + kernel;
+  const int32_t stride = window->stride, step = 4 * layer->blocks;
+  const int32_t step_columns = TVMP_DEPTHWISE_COLUMNS(window->kernel, stride, layer->blocks);
+  const int32_t pair_words = TVMP_DEPTHWISE_PAIR_WORDS(window->kernel);
+  const int32_t columns = (layer->width - 1) * stride + window->kernel;
+  const int32_t kept = step_columns - step * stride;
   /* Sums of outputs beyond the row read up to here, though nothing was gathered there. */
   pairs[step_columns / 2 * pair_words - 1] = 0;
   struct tvmp_depthwise_job job;
+  job.weight = weight;
   job.channel = channel;
   job.stride = layer->channels * layer->multiplicity;
   job.rounding = 2 * layer->zero_point + 1;
   job.clamp_min = layer->clamp_min;
   job.clamp_max = layer->clamp_max;
-  for (int32_t first = 0; first < layer->channels; first += 4) {
-    /* The last group begins earlier where it would reach beyond the pixel. */
-    int32_t base = first;
-    if (layer->channels >= 4 && base > layer->channels - 4) {
-      base = layer->channels - 4;
+  for (int32_t missing = layer->channels; missing > 0; missing -= 4, data += 4) {
+    int32_t place = 0, count = 4;
+    if (missing < 4) {
+      /* The last group begins earlier, lest it reach beyond the pixel. */
+      count = missing;
+      place = layer->channels >= 4 ? 4 - missing : 0;
+      data -= place;
     }
-    const int32_t count = layer->channels - first < 4 ? layer->channels - first : 4;
-    int32_t kept = 0, gathered = 0;
-    for (int32_t x = 0; x < layer->width; x += step) {
-      int32_t *to = pairs + kept / 2 * pair_words;
-      int32_t fresh = step_columns - kept;
-      if (fresh > columns - gathered) {
-        fresh = columns - gathered;
-      }
-      /* The pair of an odd column at the end has that column twice. */
-      const int8_t *from = data + gathered * pixel_bytes + base;
-      for (int32_t left = fresh, next = pixel_bytes; left > 0;) {
-        int32_t now = left > 1 ? left / 2 : 1;
-        if (left == 1) {
-          next = 0;
+    job.out = out;
+    if (layer->width <= step) {
+      tvmp_depthwise_gather_columns(window, layer, data, columns, pairs);
+      job.outputs = layer->width;
+      tvmp_depthwise_step(window, layer, pairs, place, count, &job);
+    } else {
+      weight = job.weight;
+      channel = job.channel;
+      tvmp_depthwise_gather_columns(window, layer, data, step_columns, pairs);
+      for (int32_t x = 0, gathered = step_columns;; x += step) {
+        job.weight = weight;
+        job.channel = channel;
+        job.out = out + x * job.stride;
+        job.outputs = layer->width - x < step ? layer->width - x : step;
+        tvmp_depthwise_step(window, layer, pairs, place, count, &job);
+        if (x + step >= layer->width) {
+          break;
         }
-        if (layer->channels < 4) {
-          tvmp_depthwise_gather_few(kernel, layer->channels, from, layer->row_bytes, next, to,
-                                    to + now * pair_words);
-        } else {
-          window->gather(from, layer->row_bytes, next, to, to + now * pair_words);
-        }
-        from += 2 * now * pixel_bytes;
-        to += now * pair_words;
-        left -= 2 * now;
-      }
-      gathered += fresh;
-      const int32_t outputs = layer->width - x < step ? layer->width - x : step;
-      job.weight = weight;
-      job.channel = channel;
-      job.out = out + x * job.stride;
-      job.end = job.out + outputs * job.stride;
-      int32_t place = first - base;
-      if (layer->multiplicity == 1) {
-        job.pairs = pairs + 2 * place;
-        job.place = 4 * place;
-        job.count = count;
-        window->sums(&job);
-      } else {
-        for (; place < first - base + count; ++place) {
-          for (int32_t repeat = layer->multiplicity; repeat != 0; --repeat) {
-            job.pairs = pairs + 2 * place;
-            job.place = 4 * place;
-            job.count = 1;
-            window->sums(&job);
-          }
-        }
-      }
-      kept = step_columns - step * stride;
-      if (x + step < layer->width) {
         window->keep(pairs, pairs + step * stride / 2 * pair_words);
+        int32_t fresh = columns - gathered < step * stride ? columns - gathered : step * stride;
+        tvmp_depthwise_gather_columns(window, layer, data + gathered * layer->channels, fresh,
+                                      pairs + kept / 2 * pair_words);
+        gathered += fresh;
       }
     }
-    weight = job.weight;
-    channel = job.channel;
     out += count * layer->multiplicity;
   }
 }
