@@ -20,9 +20,16 @@ from tvm_patch.importer import ImportedModel, load_model
 from tvm_patch.lower import LoweredModel, lower_network
 from tvm_patch.measurement import Measurement, check_planned_is_used, measure
 from tvm_patch.micro import Firmware, Progress, build_firmware, flash, open_session
-from tvm_patch.plan import Deadline, Plan, Requirements, choose_plan, layer_by_layer
+from tvm_patch.plan import (
+    Deadline,
+    Plan,
+    Requirements,
+    best_order,
+    choose_plan,
+    layer_by_layer,
+)
 from tvm_patch.schedules import Instructions
-from tvm_patch.transform import partition
+from tvm_patch.transform import partition, reorder
 from tvm_patch.validation import Golden, Validation, compare, first_mismatch, make_golden
 
 Io = Literal["model", "int8"]
@@ -80,7 +87,7 @@ class Deployment:
 
 
 def prepare(model: str | Path | IRModule | ImportedModel, *, io: Io = "model") -> Prepared:
-    """Import a model and fold it into the integer dialect.
+    """Import a model, fold it into the integer dialect, and put its branches into an order.
 
     Parameters
     ----------
@@ -93,6 +100,10 @@ def prepare(model: str | Path | IRModule | ImportedModel, *, io: Io = "model") -
     whole = qnn.to_integer(imported.module, io=io)
     module = qnn.drop_dead_channels(whole)
     network = read_network(module, name=imported.name)
+    order = best_order(network.graph)
+    if order != network.graph.operators:
+        module = reorder(module, order)
+        network = read_network(module, name=imported.name)
     infos = {info.var_name: info for info in (*imported.inputs, *imported.outputs)}
     quantisation = {
         name: Quantisation(info.scale, info.zero_point)

@@ -24,6 +24,7 @@ from tvm_patch.plan.frontier import find_frontier, undominated
 from tvm_patch.plan.graph import Access, Graph, Operator, Scratch, Tensor, Window
 from tvm_patch.plan.graph_file import graph_from_json, graph_to_json, load_graph
 from tvm_patch.plan.moment import Moment, worst_moment
+from tvm_patch.plan.order import best_order
 from tvm_patch.plan.record import (
     BufferMode,
     InputMode,
@@ -56,6 +57,7 @@ __all__ = [
     "Tensor",
     "TensorBuffering",
     "Window",
+    "best_order",
     "choose_plan",
     "enumerate_candidates",
     "execution_of",

@@ -4,6 +4,7 @@ import tvm_ffi
 from tvm import relax
 
 from tvm_patch import errors
+from tvm_patch.transform.ordering import reorder
 from tvm_patch.transform.patch_partition import PatchPartition, parse_size, partition, plan_of
 
 relax.transform.PatchPartition = PatchPartition
@@ -13,4 +14,4 @@ for _name, _error in vars(errors).items():
     if isinstance(_error, type) and issubclass(_error, errors.TvmPatchError):
         tvm_ffi.register_error(_name, _error)
 
-__all__ = ["PatchPartition", "parse_size", "partition", "plan_of"]
+__all__ = ["PatchPartition", "parse_size", "partition", "plan_of", "reorder"]

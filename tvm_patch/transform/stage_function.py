@@ -65,7 +65,7 @@ class StageExtractor:
                     stage = stage_of.get(str(binding.var.name))
                     if stage is None:
                         remap[binding.var] = builder.emit(
-                            _rewrite(binding.value, remap), name_hint=str(binding.var.name)
+                            rewrite(binding.value, remap), name_hint=str(binding.var.name)
                         )
                         continue
                     pending.append(binding)
@@ -73,7 +73,7 @@ class StageExtractor:
                         call = self._make_stage(builder, stage, pending, remap)
                         remap[binding.var] = builder.emit(call, name_hint=str(binding.var.name))
                         pending = []
-                result = builder.emit_output(_rewrite(self._function.body.body, remap))
+                result = builder.emit_output(rewrite(self._function.body.body, remap))
             builder.emit_func_output(result)
         mod = builder.get()
         attrs = self._function.attrs
@@ -99,7 +99,7 @@ class StageExtractor:
         outer: list[Any] = []
         bound = {binding.var for binding in bindings}
         for binding in bindings:
-            for variable in _variables(binding.value):
+            for variable in read_variables(binding.value):
                 if variable not in bound and variable not in inner:
                     inner[variable] = relax.Var(str(variable.name), variable.ty)
                     outer.append(remap.get(variable, variable))
@@ -108,7 +108,7 @@ class StageExtractor:
             with body.dataflow():
                 for binding in bindings:
                     inner[binding.var] = body.emit(
-                        _rewrite(binding.value, inner), name_hint=str(binding.var.name)
+                        rewrite(binding.value, inner), name_hint=str(binding.var.name)
                     )
                 result = body.emit_output(inner[bindings[-1].var])
             body.emit_func_output(result)
@@ -117,28 +117,28 @@ class StageExtractor:
         return relax.Call(ir.Op.get(STAGE_OP), [variable, relax.Tuple(outer)])
 
 
-def _variables(expr: Any) -> list[Any]:
+def read_variables(expr: Any) -> list[Any]:
     """Variables that an expression of one binding reads."""
     if isinstance(expr, relax.Var):
         return [expr]
     if isinstance(expr, relax.Tuple):
-        return [v for field in expr.fields for v in _variables(field)]
+        return [v for field in expr.fields for v in read_variables(field)]
     if isinstance(expr, relax.TupleGetItem):
-        return _variables(expr.tuple_value)
+        return read_variables(expr.tuple_value)
     if isinstance(expr, relax.Call):
-        return [v for argument in expr.args for v in _variables(argument)]
+        return [v for argument in expr.args for v in read_variables(argument)]
     return []
 
 
-def _rewrite(expr: Any, remap: Mapping[Any, Any]) -> Any:
+def rewrite(expr: Any, remap: Mapping[Any, Any]) -> Any:
     """The expression with variables replaced."""
     if isinstance(expr, relax.Var):
         return remap.get(expr, expr)
     if isinstance(expr, relax.Tuple):
-        return relax.Tuple([_rewrite(field, remap) for field in expr.fields])
+        return relax.Tuple([rewrite(field, remap) for field in expr.fields])
     if isinstance(expr, relax.TupleGetItem):
-        return relax.TupleGetItem(_rewrite(expr.tuple_value, remap), expr.index)
+        return relax.TupleGetItem(rewrite(expr.tuple_value, remap), expr.index)
     if isinstance(expr, relax.Call):
-        arguments = [_rewrite(argument, remap) for argument in expr.args]
+        arguments = [rewrite(argument, remap) for argument in expr.args]
         return relax.Call(expr.op, arguments, expr.attrs, expr.ty_args)
     return expr
