@@ -15,6 +15,8 @@ need qemu-system-arm qemu-system-arm
 need gcc gcc libc6-dev
 need make make
 need git git
+need cmake cmake
+need ninja ninja-build
 if ! echo '#include <string.h>' | arm-none-eabi-gcc -E -x c - >/dev/null 2>&1; then
     missing="$missing libnewlib-arm-none-eabi"
 fi

@@ -68,6 +68,8 @@ class DoesNotFitError(TvmPatchError):
         The least that was found to be needed; 0 where only the message is known.
     available_bytes : int
         What there is; likewise.
+    section : str
+        Kind of the memory that is too small, where a linker found it: "flash", "sram" or "dtcm".
     """
 
     exit_code = 21
@@ -78,9 +80,11 @@ class DoesNotFitError(TvmPatchError):
         *,
         required_bytes: int = 0,
         available_bytes: int = 0,
+        section: str = "",
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.section = section
         self.required_bytes = required_bytes
         self.available_bytes = available_bytes
 
@@ -109,6 +113,12 @@ class BoardError(TvmPatchError):
     exit_code = 32
 
 
+class FlashError(BoardError):
+    """A tool that flashes or resets a board ran and failed; the message names its log file."""
+
+    exit_code = 33
+
+
 class DeviceError(TvmPatchError):
     """The device answered with an error or with something that cannot be."""
 
@@ -119,6 +129,12 @@ class DeviceSilentError(DeviceError):
     """The device stopped answering."""
 
     exit_code = 41
+
+
+class PortError(DeviceSilentError):
+    """A serial port that is not there, is in use, or may not be opened."""
+
+    exit_code = 34
 
 
 class ProtocolError(DeviceError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +39,12 @@ class Measurement:
         Inferences timed.
     minimum, maximum : int
         Least and most of all runs, in the same unit.
+    median : float
+        Of all runs, in the same unit.
+    interval : tuple of int, or None
+        95 % confidence interval of the median; None for fewer than six runs.
+    clock_hz : int
+        Of the core, as the device tells it; 0 where it is unknown.
     profile : tuple of OperatorTime
         Time of each operator.
     """
@@ -52,12 +60,56 @@ class Measurement:
     runs: int
     minimum: int
     maximum: int
+    median: float
+    interval: tuple[int, int] | None
+    clock_hz: int
     profile: tuple[OperatorTime, ...]
 
     @property
     def peak_sram_bytes(self) -> int | None:
         """Inference peak SRAM: arena and stack."""
         return None if self.stack_bytes is None else self.arena_bytes + self.stack_bytes
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Median time of an inference; None on an emulator, which has instructions only."""
+        return self.milliseconds(self.median)
+
+    def milliseconds(self, units: float) -> float | None:
+        """Turn cycles or nanoseconds into milliseconds; None for an emulator's instructions."""
+        if self.nanoseconds is not None:
+            return units / 1e6
+        if self.cycles is None or not self.clock_hz:
+            return None
+        return units * 1e3 / self.clock_hz
+
+
+def median_interval(readings: Sequence[int]) -> tuple[int, int] | None:
+    """Return a 95 % confidence interval of the median of ``readings``.
+
+    From order statistics: that the median lies between the k-th least and the k-th greatest of n
+    readings is as likely as that of n tosses of a coin at least k, and at most n - k, show heads,
+    whatever the readings' distribution. So the interval covers it in 95 % or more of all cases.
+
+    Parameters
+    ----------
+    readings : sequence of int
+        Independent readings.
+
+    Returns
+    -------
+    tuple of int, or None
+        None for fewer than six readings, of which no two cover so much.
+    """
+    ordered, n = sorted(readings), len(readings)
+    outside = 0
+    below = 0
+    for k in range(n // 2):
+        outside += math.comb(n, k)
+        if 2 * outside > 0.05 * 2**n:
+            break
+        below = k + 1
+    return (ordered[below - 1], ordered[n - below]) if below else None
 
 
 @dataclass(frozen=True)
@@ -110,7 +162,14 @@ def measure(
         session.write_input(index, value.tobytes())
     profile = tuple(session.profile())
     return DeviceRun(
-        _summary(firmware, memory.arena_high_water_bytes, memory.stack_bytes, timing, profile),
+        _summary(
+            firmware,
+            memory.arena_high_water_bytes,
+            memory.stack_bytes,
+            timing,
+            profile,
+            session.info().clock_hz or firmware.board.clock_hz,
+        ),
         outputs,
     )
 
@@ -121,7 +180,9 @@ def _summary(
     stack_bytes: int | None,
     timing: RunResult,
     profile: tuple[OperatorTime, ...],
+    clock_hz: int,
 ) -> Measurement:
+    units = [ticks * timing.units_per_tick for ticks in timing.ticks]
     return Measurement(
         arena_bytes=arena_bytes,
         linked_arena_bytes=firmware.arena_symbol_bytes,
@@ -134,6 +195,9 @@ def _summary(
         runs=len(timing.ticks),
         minimum=timing.minimum,
         maximum=timing.maximum,
+        median=statistics.median(units),
+        interval=median_interval(units),
+        clock_hz=clock_hz,
         profile=profile,
     )
 

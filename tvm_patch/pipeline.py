@@ -208,6 +208,8 @@ def run_on_device(
     golden: Golden,
     *,
     port: str | None = None,
+    serial: str | None = None,
+    runner: str | None = None,
     runs: int = 1,
     timeout_s: float = 60.0,
     progress: Progress | None = None,
@@ -219,8 +221,10 @@ def run_on_device(
     DeviceError
         When the device touched another amount of arena than planned.
     """
-    flash(firmware)
-    with open_session(firmware, port=port, timeout_s=timeout_s, progress=progress) as session:
+    flash(firmware, port=port, serial=serial, runner=runner)
+    with open_session(
+        firmware, port=port, serial=serial, timeout_s=timeout_s, progress=progress
+    ) as session:
         run = measure(session, firmware, golden.inputs, runs=runs)
         verdict = compare(golden, run.outputs)
         if not verdict.bit_exact:
@@ -242,6 +246,8 @@ def deploy(
     folder: Path | None = None,
     emulate: bool = False,
     port: str | None = None,
+    serial: str | None = None,
+    runner: str | None = None,
     runs: int = 1,
     seed: int = 0,
     on_step: Step | None = None,
@@ -267,6 +273,9 @@ def deploy(
         For the C and the firmware; ``out/<model>`` if None.
     emulate : bool
         Run a real board's limits on an emulator.
+    port, serial, runner : str or None
+        Serial port of a real board, serial number of its debug probe, and the tool that flashes
+        it; each is found where it is None.
     seed : int
         Of the random inputs that are compared with the reference.
     on_step : callable or None
@@ -292,6 +301,13 @@ def deploy(
     golden = reference_run(prepared, seed=seed)
     say("run on the device")
     measurement, validation = run_on_device(
-        generated, firmware, golden, port=port, runs=runs, progress=progress
+        generated,
+        firmware,
+        golden,
+        port=port,
+        serial=serial,
+        runner=runner,
+        runs=runs,
+        progress=progress,
     )
     return Deployment(prepared, plan, generated, firmware, measurement, validation)

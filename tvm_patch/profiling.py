@@ -157,6 +157,7 @@ def profile_model(
     inputs: Sequence[npt.NDArray[np.generic]],
     *,
     port: str | None = None,
+    serial: str | None = None,
     timeout_s: float = 60.0,
     timing: CortexM4 | None = None,
     on_step: Callable[[str], None] | None = None,
@@ -176,6 +177,8 @@ def profile_model(
         In the order of the model's inputs, in its own dtypes.
     port : str or None
         Serial port of a real board.
+    serial : str or None
+        Serial number of its debug probe, where several are plugged in.
     timeout_s : float
         How long the inference may take without a word from the device.
     timing : CortexM4 or None
@@ -197,6 +200,7 @@ def profile_model(
     return run_profile(
         *(model_dir, firmware, build_dir, inputs),
         port=port,
+        serial=serial,
         timeout_s=timeout_s,
         timing=timing,
         progress=progress,
@@ -210,6 +214,7 @@ def run_profile(
     inputs: Sequence[npt.NDArray[np.generic]],
     *,
     port: str | None = None,
+    serial: str | None = None,
     timeout_s: float = 60.0,
     timing: CortexM4 | None = None,
     progress: Progress | None = None,
@@ -222,6 +227,7 @@ def run_profile(
         return open_session(
             firmware,
             port=port,
+            serial=serial,
             timeout_s=timeout_s,
             progress=progress,
             emulator_options=options,
@@ -232,7 +238,7 @@ def run_profile(
         unit = UNITS[session.info().clock_kind]
         return session.spans(), unit, session.mark_units()
 
-    flash(firmware)
+    flash(firmware, port=port, serial=serial)
     found, estimated = run_counted(firmware, model.c_name, work_dir, timing, work, opened)
     profile = _assign(manifest, *found, estimated, model_dir)
     return replace(profile, flash_wait_states=timing.flash_wait_states)

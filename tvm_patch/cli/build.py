@@ -18,6 +18,7 @@ from tvm_patch.cli.options import (
     Io,
     IoForm,
     Layers,
+    LinkOption,
     MaxOverhead,
     Model,
     Optimize,
@@ -47,6 +48,7 @@ def build(
     algorithm: Algorithm = "hill_climb",
     time_limit: TimeLimit = None,
     io: IoForm = Io.MODEL,
+    link: LinkOption = None,
     c_only: Annotated[
         bool, typer.Option("--c-only", help="Write the C folder and build no firmware.")
     ] = False,
@@ -54,7 +56,7 @@ def build(
     verbose: Verbose = False,
 ) -> None:
     """Write a model's C and build firmware of it."""
-    from tvm_patch.cli.building import build_model, find_target, output_folder
+    from tvm_patch.cli.building import build_model, built_lines, find_target, output_folder
     from tvm_patch.cli.terminal import activity, show
     from tvm_patch.pipeline import generate, prepare
     from tvm_patch.report.records import write_planned
@@ -73,7 +75,7 @@ def build(
         time_limit_s=time_limit,
     )
     wishes.check()
-    target = find_target(board, emulate)
+    target = find_target(board, emulate, link)
     if not c_only:
         target.check_tools(runs=False)
     with activity(f"import {model.name}") as shown:
@@ -88,13 +90,4 @@ def build(
             firmware = None
         else:
             _, firmware = build_model(prepared, plan, target, folder, shown)
-    show(
-        f"C:        {folder / 'model'} (arena {plan.memory.arena_bytes:,} bytes, "
-        f"F {plan.mac_overhead:.3f})"
-    )
-    if firmware is not None:
-        show(
-            f"firmware: {firmware.elf_path} ({firmware.flash_bytes:,} bytes of flash, "
-            f"{firmware.static_sram_bytes:,} of static SRAM)",
-            f"next:     tvm-patch measure {folder}",
-        )
+    show(*built_lines(folder, plan, firmware))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from tvm_patch.cli.options import (
     Algorithm,
@@ -18,6 +20,7 @@ from tvm_patch.cli.options import (
     IoForm,
     JsonFile,
     Layers,
+    LinkOption,
     MaxOverhead,
     Model,
     Optimize,
@@ -25,11 +28,14 @@ from tvm_patch.cli.options import (
     PlanFile,
     Port,
     Ram,
+    Runner,
     Runs,
     Seed,
+    Serial,
     Split,
     TimeLimit,
     Verbose,
+    runs_or_default,
 )
 from tvm_patch.cli.planning import Wishes, check_peak, decide
 from tvm_patch.errors import ValidationError
@@ -54,16 +60,28 @@ def deploy(
     algorithm: Algorithm = "hill_climb",
     time_limit: TimeLimit = None,
     io: IoForm = Io.MODEL,
-    runs: Runs = 1,
+    runs: Runs = None,
     seed: Seed = 0,
+    link: LinkOption = None,
     port: Port = None,
+    serial: Serial = None,
+    runner: Runner = None,
+    build_only: Annotated[
+        bool, typer.Option("--build-only", help="Stop at the firmware: ELF, and HEX to flash.")
+    ] = False,
     output: OutputFolder = None,
     json_file: JsonFile = None,
     verbose: Verbose = False,
 ) -> None:
     """From a model file to measured firmware: plan, build, run, measure, validate."""
     from tvm_patch.analysis.cost import cost_of
-    from tvm_patch.cli.building import build_model, find_target, output_folder, profiled_operators
+    from tvm_patch.cli.building import (
+        build_model,
+        built_lines,
+        find_target,
+        output_folder,
+        profiled_operators,
+    )
     from tvm_patch.cli.terminal import activity, show
     from tvm_patch.pipeline import make_plan, prepare, reference_run, run_on_device
     from tvm_patch.report import (
@@ -71,6 +89,7 @@ def deploy(
         check_writable,
         comparison_table,
         deployment_record,
+        spread_text,
         stages_text,
         to_json,
         write_atomically,
@@ -93,8 +112,10 @@ def deploy(
     wishes.check()
     if json_file is not None:
         check_writable(json_file)
-    target = find_target(board, emulate)
-    target.check_tools(runs=port is None)
+    target = find_target(board, emulate, link)
+    target.check_tools(runs=port is None and not build_only)
+    if not build_only:
+        target.check_plugged_in(port, serial, runner)
     with activity(f"import {model.name}") as shown:
         prepared = prepare(model, io=io.value)
         shown.step("plan")
@@ -102,12 +123,23 @@ def deploy(
         unpatched = make_plan(prepared, layers=True)
         folder = output_folder(output, model)
         generated, firmware = build_model(prepared, plan, target, folder, shown)
-        shown.step("compute the reference")
-        golden = reference_run(prepared, seed=seed)
-        shown.step(f"run on {firmware.board.name}")
-        measurement, validation = run_on_device(
-            generated, firmware, golden, port=port, runs=runs, progress=shown.report
-        )
+        if not build_only:
+            shown.step("compute the reference")
+            golden = reference_run(prepared, seed=seed)
+            shown.step(f"run on {firmware.board.name}")
+            measurement, validation = run_on_device(
+                generated,
+                firmware,
+                golden,
+                port=port,
+                serial=serial,
+                runner=runner,
+                runs=runs_or_default(runs, firmware.board),
+                progress=shown.report,
+            )
+    if build_only:
+        show(*built_lines(folder, plan, firmware))
+        return
     name = prepared.imported.name
     record = deployment_record(
         model=name,
@@ -123,12 +155,14 @@ def deploy(
     write_measured(folder, record)
     if json_file is not None:
         write_atomically(json_file, to_json(record))
+    spread = spread_text(measurement)
     rows = [Row(plan.manner, plan, measurement)] if plan.stages else []
     unpatched_row = Row("layer by layer", unpatched, None if plan.stages else measurement)
     show(
         f"{name} on {_where(firmware.board.name, firmware.board.emulated_by)}: "
         f"{stages_text(plan.stages)}",
         comparison_table([unpatched_row, *rows]),
+        *([spread] if spread else []),
         _verdict(validation),
         f"C and firmware: {folder}",
     )

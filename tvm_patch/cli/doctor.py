@@ -30,10 +30,17 @@ _PACKAGES = {
     "ortools": "exact",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "west": "boards",
+    "pyocd": "boards",
 }
-_OPTIONAL = ("exact", "onnx")
-_PURPOSE = {"full": "", "exact": "--algorithm exact", "onnx": "ONNX models, quantize"}
-_OPTIONAL_TOOLS = ("cmake", "cc")
+_OPTIONAL = ("exact", "onnx", "boards")
+_PURPOSE = {
+    "full": "",
+    "exact": "--algorithm exact",
+    "onnx": "ONNX models, quantize",
+    "boards": "firmware on real boards",
+}
+_OPTIONAL_TOOLS = ("cmake", "cc", "ninja", "dtc", "openocd")
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,8 @@ def _tools() -> list[Check]:
 
     checks = []
     for tool in ALL_TOOLS:
+        if tool.extra:
+            continue  # listed with its package
         try:
             version: str | None = inspect_tool(tool).version
         except ToolMissingError:

@@ -7,13 +7,22 @@ from typing import Annotated, Optional
 
 import typer
 
-from tvm_patch.cli.options import BuiltFolder, JsonFile, Port, Runs, Seed, Verbose
+from tvm_patch.cli.options import (
+    BuiltFolder,
+    JsonFile,
+    Port,
+    Runs,
+    Seed,
+    Serial,
+    Verbose,
+    runs_or_default,
+)
 from tvm_patch.errors import RackError
 
 
 def measure(
     folder: BuiltFolder,
-    runs: Runs = 1,
+    runs: Runs = None,
     profile: Annotated[
         bool,
         typer.Option(
@@ -32,6 +41,7 @@ def measure(
         ),
     ] = 0,
     port: Port = None,
+    serial: Serial = None,
     tracker: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -77,6 +87,7 @@ def measure(
         operator_profile_table,
         profile_png,
         read_built,
+        spread_text,
         to_json,
         write_atomically,
     )
@@ -92,11 +103,14 @@ def measure(
     _check_options(request is not None, wants_profile=wants_profile, port=port, key=key)
     built = read_built(folder)
     board = built.firmware.board
+    runs = runs_or_default(runs, board)
     with activity(f"start {board.name}" if request is None else "look for the tracker") as shown:
         if request is not None:
             measurement = measure_behind_tracker(folder, built, request, runs, seed, shown)
         else:
-            with open_session(built.firmware, port=port, progress=shown.report) as session:
+            with open_session(
+                built.firmware, port=port, serial=serial, progress=shown.report
+            ) as session:
                 sizes = [tensor.size_bytes for tensor in session.inputs]
                 inputs = random_inputs(sizes, built.input_dtypes, seed)
                 shown.step(f"run {runs} times" if runs > 1 else "run")
@@ -109,6 +123,7 @@ def measure(
                 built.profile_dir,
                 inputs,
                 port=port,
+                serial=serial,
                 timing=CortexM4(flash_wait_states=flash_wait_states),
                 on_step=shown.step,
                 progress=shown.report,
@@ -144,11 +159,9 @@ def measure(
         f"static SRAM    {figure(measurement.static_sram_bytes):>12} bytes, whole firmware",
         f"{unit:<14} {figure(ticks):>12}{per_mac}",
     )
-    if measurement.runs > 1:
-        show(
-            f"{measurement.runs} runs: {figure(measurement.minimum)} to "
-            f"{figure(measurement.maximum)} {unit}"
-        )
+    spread = spread_text(measurement)
+    if spread:
+        show(spread)
 
 
 def _check_options(

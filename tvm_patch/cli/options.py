@@ -14,10 +14,14 @@ import typer
 from tvm_patch.errors import PlanError
 
 if TYPE_CHECKING:
+    from tvm_patch.board import Board
     from tvm_patch.plan import Requirements
 
 # Typer reads these annotations at run time and gives `| None` its meaning on Python 3.10 only
 # through Optional.
+
+
+RUNS_ON_HARDWARE = 30
 
 
 class Io(StrEnum):
@@ -47,6 +51,21 @@ class Buffers(StrEnum):
     ANY = "any"
     PATCH = "patch"
     ROWS = "rows"
+
+
+class FlashRunner(StrEnum):
+    """What puts firmware on a board."""
+
+    WEST = "west"
+    PYOCD = "pyocd"
+    OPENOCD = "openocd"
+
+
+class Link(StrEnum):
+    """What carries the protocol to a real board."""
+
+    UART = "uart"
+    USB = "usb"
 
 
 def _complete_board(incomplete: str) -> list[str]:
@@ -89,9 +108,34 @@ Emulate = Annotated[
 ]
 Port = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--port", metavar="DEVICE", help="Serial port of a real board."),
+    typer.Option(
+        "--port", metavar="DEVICE", help="Serial port of a real board; found by USB by default."
+    ),
 ]
-Runs = Annotated[int, typer.Option("--runs", min=1, help="Inferences to time.")]
+Serial = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--serial",
+        metavar="NUMBER",
+        help="Serial number of the board's debug probe, where several are plugged in.",
+    ),
+]
+Runner = Annotated[
+    Optional[FlashRunner],  # noqa: UP045
+    typer.Option("--runner", help="Tool that flashes; the first one installed by default."),
+]
+LinkOption = Annotated[
+    Optional[Link],  # noqa: UP045
+    typer.Option(
+        "--link", help="How a real board is spoken to: its debug probe's UART, or its own USB."
+    ),
+]
+Runs = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--runs", min=1, help="Inferences to time; 30 on hardware by default, otherwise 1."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the random inputs.")]
 IoForm = Annotated[
     Io, typer.Option("--io", help="int8 strips a float32 input or output off the model.")
@@ -190,6 +234,11 @@ def parse_grid(text: str) -> tuple[int, int]:
     if not (separator and rows.isdecimal() and columns.isdecimal()):
         raise PlanError(f"{text!r} is not a grid of tiles", hint="write rows x columns: 4x4")
     return int(rows), int(columns)
+
+
+def runs_or_default(runs: int | None, board: Board) -> int:
+    """Inferences to time: hardware differs from run to run, an emulator does not."""
+    return runs or (RUNS_ON_HARDWARE if board.is_real else 1)
 
 
 def make_requirements(

@@ -27,7 +27,9 @@ from tvm_patch.cli.options import (
     PlanFile,
     Port,
     Ram,
+    Runner,
     Seed,
+    Serial,
     Split,
     TimeLimit,
     Verbose,
@@ -77,6 +79,8 @@ def validate(
         bool, typer.Option("--host-only", help="Build no firmware and run on no device.")
     ] = False,
     port: Port = None,
+    serial: Serial = None,
+    runner: Runner = None,
     output: OutputFolder = None,
     json_file: JsonFile = None,
     verbose: Verbose = False,
@@ -90,7 +94,7 @@ def validate(
     from tvm_patch.cli.building import build_model, find_target, output_folder
     from tvm_patch.cli.host_run import HostRun
     from tvm_patch.cli.terminal import activity, show
-    from tvm_patch.micro import open_session
+    from tvm_patch.micro import flash, open_session
     from tvm_patch.pipeline import prepare, reference_run
     from tvm_patch.report import check_writable, to_json, write_atomically
     from tvm_patch.transform import partition
@@ -114,6 +118,7 @@ def validate(
     target = find_target(board, emulate)
     if not host_only:
         target.check_tools(runs=port is None)
+        target.check_plugged_in(port, serial, runner)
     findings: list[Finding] = []
     with activity(f"import {model.name}") as shown:
         prepared = prepare(model, io=io.value)
@@ -133,7 +138,8 @@ def validate(
             folder = output_folder(output, model)
             generated, firmware = build_model(prepared, plan, target, folder, shown)
             shown.step(f"run on {firmware.board.name}")
-            with open_session(firmware, port=port, progress=shown.report) as session:
+            flash(firmware, port=port, serial=serial, runner=runner)
+            with open_session(firmware, port=port, serial=serial, progress=shown.report) as session:
                 findings += _on_device(session, generated, goldens, shown)
     if json_file is not None:
         record = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tvm_patch.micro.build import Firmware, build_firmware
-from tvm_patch.micro.flashing import flash, open_session
+from tvm_patch.micro.flashing import check_board, flash, open_session, reset_board
+from tvm_patch.micro.ports import SerialPort, list_serial_ports, ports_of
 from tvm_patch.micro.protocol import DeviceInfo, MemoryStatistics, TensorInfo
 from tvm_patch.micro.session import OperatorTime, Progress, RunResult, Session, SpanTime
 
@@ -14,10 +15,15 @@ __all__ = [
     "OperatorTime",
     "Progress",
     "RunResult",
+    "SerialPort",
     "Session",
     "SpanTime",
     "TensorInfo",
     "build_firmware",
+    "check_board",
     "flash",
+    "list_serial_ports",
     "open_session",
+    "ports_of",
+    "reset_board",
 ]

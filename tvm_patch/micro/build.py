@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import subprocess
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 from tvm_patch.board import Board
-from tvm_patch.errors import BoardError, BuildError, DoesNotFitError
+from tvm_patch.errors import BoardError, BuildError
 from tvm_patch.micro import elf
+from tvm_patch.micro.build_log import BuildLog, first_error, raise_if_too_large
 from tvm_patch.micro.project import Project, create_project
 from tvm_patch.micro.tools import HOST_COMPILER, find_arm_compiler, find_tool
+from tvm_patch.micro.zephyr import build_with_zephyr
 
 _COMMON_FLAGS = (
     "-std=c11",
@@ -36,9 +35,6 @@ _PROFILE_FLAGS = ("-DTVMGEN_MARK=tvm_patch_profile_mark",)
 _SANITIZER_FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # The full newlib: the small one ("nano") copies memory a byte at a time.
 _BARE_METAL_LINK_FLAGS = ("-nostartfiles",)
-
-_ERROR = re.compile(r"error:|undefined reference|multiple definition")
-_OVERFLOW = re.compile(r"region `(?P<region>\w+)' overflowed by (?P<bytes>\d+) bytes?")
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,10 @@ class Firmware:
         What it was built for; an emulated board where it was built to be emulated.
     fingerprint : str
         Of the model in it.
+    hex_path : Path or None
+        The same in Intel HEX, for boards that are flashed.
+    zephyr_build_path : Path or None
+        Folder of Zephyr's build system, where it built the firmware.
     """
 
     elf_path: Path
@@ -72,6 +72,8 @@ class Firmware:
     arena_symbol_bytes: int
     board: Board
     fingerprint: str
+    hex_path: Path | None = None
+    zephyr_build_path: Path | None = None
 
 
 def build_firmware(
@@ -83,6 +85,7 @@ def build_firmware(
     jobs: int = 2,
     sanitize: bool = False,
     profile: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Firmware:
     """Build the firmware that runs a generated model on a board.
 
@@ -103,6 +106,8 @@ def build_firmware(
     profile : bool
         A profiling build: the generated code tells the runtime what it is at. Such a build is
         larger and slower; what marks cost is measured and can be subtracted.
+    progress : callable or None
+        Told what is done, how much, and of how much, where that takes long.
 
     Raises
     ------
@@ -111,7 +116,7 @@ def build_firmware(
     BoardError
         If the board can be built for only with ``emulate``.
     ToolMissingError
-        If there is no compiler.
+        If there is no compiler, or for boards of Zephyr's, no Zephyr.
     BuildError
         If a file does not compile or the firmware does not link; names the log.
     DoesNotFitError
@@ -119,70 +124,57 @@ def build_firmware(
     """
     if emulate:
         board = board.emulate()
-    if board.is_real:
+    if board.port == "bare_metal" and board.machine is None:
         raise BoardError(
-            f"{board.name}: this version builds for emulated boards only",
-            hint=f"emulate it: --board {board.name} --emulate",
+            f"{board.name}: bare-metal firmware is for emulated boards",
+            hint=f'emulate it, --board {board.name} --emulate, or give it port = "zephyr"',
         )
-    compiler = find_tool(HOST_COMPILER) if board.port == "host" else find_arm_compiler()
     project = create_project(model_dir, board, build_dir / "project", profile=profile)
-    log_path = build_dir / "build.log"
-    flags = [*board.core_flags, "-O1" if sanitize else "-O3", *_COMMON_FLAGS]
-    if sanitize:
-        flags += _SANITIZER_FLAGS
-    if profile:
-        flags += _PROFILE_FLAGS
-    elf_path = build_dir / "firmware.elf"
-    map_path = build_dir / "firmware.map"
-    log = _Log(log_path)
-    objects = _compile(compiler, flags, project, build_dir / "objects", log, jobs)
-    _link(compiler, flags, project, objects, elf_path, map_path, log)
+    log = BuildLog(build_dir / "build.log")
+    elf_path, map_path = build_dir / "firmware.elf", build_dir / "firmware.map"
+    hex_path = zephyr_build_path = None
+    if board.port == "zephyr":
+        built = build_with_zephyr(project, build_dir / "zephyr", log, jobs=jobs, progress=progress)
+        hex_path, zephyr_build_path = build_dir / "firmware.hex", built.build_dir
+        for source, target in (
+            (built.elf_path, elf_path),
+            (built.map_path, map_path),
+            (built.hex_path, hex_path),
+        ):
+            shutil.copyfile(source, target)
+    else:
+        compiler = find_tool(HOST_COMPILER) if board.port == "host" else find_arm_compiler()
+        flags = [*board.core_flags, "-O1" if sanitize else "-O3", *_COMMON_FLAGS]
+        if sanitize:
+            flags += _SANITIZER_FLAGS
+        if profile:
+            flags += _PROFILE_FLAGS
+        objects = _compile(compiler, flags, project, build_dir / "objects", log, jobs)
+        _link(compiler, flags, project, objects, elf_path, map_path, log)
     if board.port == "bare_metal" and not board.dsp and elf.has_dsp_extension(elf_path):
         raise BuildError(
             f"{project.model.name} has instructions that the {board.cpu} of {board.name} lacks",
             hint="core_flags of the board must name its core, and dsp what it has",
         )
-    sizes = elf.read_sizes(elf_path)
+    elf.check_fits(elf_path, board)
+    sizes = elf.read_sizes(elf_path, board)
     return Firmware(
         elf_path=elf_path,
         map_path=map_path,
-        log_path=log_path,
+        log_path=log.path,
         flash_bytes=sizes.flash_bytes,
         static_sram_bytes=sizes.static_sram_bytes,
         stack_reserve_bytes=sizes.stack_reserve_bytes,
         arena_symbol_bytes=elf.read_symbol_bytes(elf_path, project.model.arena_symbol),
         board=board,
         fingerprint=project.model.fingerprint,
+        hex_path=hex_path,
+        zephyr_build_path=zephyr_build_path,
     )
 
 
-class _Log:
-    """Everything that the tools say, whole, in one file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = Lock()
-        path.write_text("", encoding="utf-8")
-
-    def run(self, command: list[str]) -> tuple[bool, str]:
-        """Run a tool; return whether it went well, and what it said."""
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            # Messages are read below: they must not be translated.
-            env={**os.environ, "LC_ALL": "C"},
-        )
-        said = done.stdout + done.stderr
-        with self._lock, self.path.open("a", encoding="utf-8") as file:
-            file.write(f"$ {shlex.join(command)}\n{said}")
-        return done.returncode == 0, said
-
-
 def _compile(
-    compiler: Path, flags: list[str], project: Project, objects_dir: Path, log: _Log, jobs: int
+    compiler: Path, flags: list[str], project: Project, objects_dir: Path, log: BuildLog, jobs: int
 ) -> list[Path]:
     objects_dir.mkdir(parents=True, exist_ok=True)
     includes = [f"-I{path}" for path in project.include_dirs]
@@ -194,7 +186,7 @@ def _compile(
         ok, said = log.run(command)
         if not ok:
             raise BuildError(
-                f"{source.name} does not compile: {_first_error(said)}",
+                f"{source.name} does not compile: {first_error(said)}",
                 hint=f"everything the compiler said: {log.path}",
             )
         return target
@@ -210,7 +202,7 @@ def _link(
     objects: list[Path],
     elf_path: Path,
     map_path: Path,
-    log: _Log,
+    log: BuildLog,
 ) -> None:
     # Under other names until it has gone well: a failure leaves the earlier firmware alone.
     new_elf, new_map = elf_path.with_suffix(".elf.new"), map_path.with_suffix(".map.new")
@@ -222,29 +214,10 @@ def _link(
     if not ok:
         new_elf.unlink(missing_ok=True)
         new_map.unlink(missing_ok=True)
-        _raise_if_too_large(project, said, log)
+        raise_if_too_large(project.model.name, project.board, said)
         raise BuildError(
-            f"{project.model.name} does not link: {_first_error(said)}",
+            f"{project.model.name} does not link: {first_error(said)}",
             hint=f"everything the linker said: {log.path}",
         )
     new_elf.replace(elf_path)
     new_map.replace(map_path)
-
-
-def _raise_if_too_large(project: Project, said: str, log: _Log) -> None:
-    overflows = {match["region"].lower(): int(match["bytes"]) for match in _OVERFLOW.finditer(said)}
-    for region in project.board.memory:
-        if region.kind in overflows:
-            required = region.size_bytes + overflows[region.kind]
-            raise DoesNotFitError(
-                f"{project.model.name} does not fit the {region.kind} of {project.board.name}: "
-                f"{required:,} bytes needed, {region.size_bytes:,} available",
-                required_bytes=required,
-                available_bytes=region.size_bytes,
-                hint="plan it with less memory, or take a larger board",
-            )
-
-
-def _first_error(said: str) -> str:
-    lines = said.strip().splitlines()
-    return next(filter(_ERROR.search, lines), lines[-1] if lines else "no message")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError, ELFParseError
 from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import Symbol, SymbolTableSection
+from elftools.elf.sections import Section, Symbol, SymbolTableSection
 
 from tvm_patch.board import Board
-from tvm_patch.errors import BuildError, UploadRefusedError
+from tvm_patch.errors import BuildError, DoesNotFitError, UploadRefusedError
 
 _SHF_WRITE = 1
 _SHF_ALLOC = 2
@@ -55,8 +55,8 @@ class ElfSizes:
     stack_reserve_bytes: int
 
 
-def read_sizes(path: Path) -> ElfSizes:
-    """Add up the sections of an ELF file.
+def read_sizes(path: Path, board: Board) -> ElfSizes:
+    """Add up what an ELF file takes of a board's memory.
 
     Raises
     ------
@@ -65,19 +65,72 @@ def read_sizes(path: Path) -> ElfSizes:
     """
     flash = sram = stack = 0
     with _open_elf(path) as elf:
-        for section in elf.iter_sections():
-            flags, size = section["sh_flags"], section["sh_size"]
-            if not flags & _SHF_ALLOC:
-                continue
+        for section in _loaded_sections(elf):
+            size = section["sh_size"]
+            in_sram = _is_written(section, board)
             if section.name == _STACK_SECTION:
                 stack += size
-            elif flags & _SHF_WRITE:
+            elif in_sram:
                 sram += size
-                if section["sh_type"] != "SHT_NOBITS":
-                    flash += size
-            else:
+            if section["sh_type"] != "SHT_NOBITS":
                 flash += size
+        if board.port == "zephyr":
+            # Its symbol has a guard in it, which is no room for a stack.
+            stack = board.stack_reserve_bytes
+            sram -= stack
     return ElfSizes(flash, sram, stack)
+
+
+def check_fits(path: Path, board: Board) -> None:
+    """Make sure that everything lies in the board's memory, whoever has linked it.
+
+    Raises
+    ------
+    BuildError
+        If the file is not an ELF file.
+    DoesNotFitError
+        If a section lies elsewhere; names it.
+    """
+    if not board.memory:
+        return
+    with _open_elf(path) as elf:
+        for section in _loaded_sections(elf):
+            begin, size = section["sh_addr"], section["sh_size"]
+            if size == 0:
+                continue
+            region = next((region for region in board.memory if region.contains(begin)), None)
+            if region is None:
+                raise DoesNotFitError(
+                    f"{path}: {board.name} has no memory at 0x{begin:08x}, where the firmware "
+                    f"has its section {section.name}",
+                    hint="compare the board's file with what the linker was told",
+                )
+            over = begin + size - region.origin - region.size_bytes
+            if over > 0:
+                raise DoesNotFitError(
+                    f"{path}: section {section.name} ends {over:,} bytes behind the "
+                    f"{region.kind} of {board.name}",
+                    required_bytes=region.size_bytes + over,
+                    available_bytes=region.size_bytes,
+                    section=region.kind,
+                    hint="plan it with less memory, or take a larger board",
+                )
+
+
+def _loaded_sections(elf: ELFFile) -> Iterator[Section]:
+    for section in elf.iter_sections():
+        if section["sh_flags"] & _SHF_ALLOC:
+            yield section
+
+
+def _is_written(section: Section, board: Board) -> bool:
+    """By its address: flags say what a section could be, and tables in flash are writable too."""
+    if not board.memory:
+        return bool(section["sh_flags"] & _SHF_WRITE)
+    address = section["sh_addr"]
+    return any(
+        region.contains(address) for region in board.memory if region.kind in ("sram", "dtcm")
+    )
 
 
 def read_symbol_bytes(path: Path, name: str) -> int:

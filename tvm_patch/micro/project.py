@@ -15,6 +15,13 @@ from tvm_patch.errors import ModelFileError
 MICRO_PROJECT_DIR = Path(__file__).parent.parent / "micro_project"
 
 GUARD_BYTES = 64
+_ARENA_ALIGNMENT_BYTES = 16
+
+# Folders of `micro_project` that a port's headers are in.
+_PORT_FOLDERS = {
+    "bare_metal": ("runtime", "cortex_m", "bare_metal"),
+    "host": ("runtime", "host"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,16 +63,20 @@ class Project:
         The generated model.
     board : Board
         What it is built for.
+    folder : Path
+        Where the files are that were filled in for model and board.
     sources : tuple of Path
-        C files: the runtime's, the port's, the model's and the binding between them.
+        C files: the runtime's, the port's, the model's and the binding between them. Zephyr's
+        build system has a list of its own, so it is empty for its boards.
     include_dirs : tuple of Path
         Where their headers are.
     linker_script : Path or None
-        None on the host.
+        None on the host, and where Zephyr brings it.
     """
 
     model: ModelFolder
     board: Board
+    folder: Path
     sources: tuple[Path, ...]
     include_dirs: tuple[Path, ...]
     linker_script: Path | None
@@ -147,6 +158,9 @@ def create_project(
             "profile": profile,
         },
     )
+    if board.port == "zephyr":
+        _create_zephyr(board, model, manifest, project_dir, profile=profile)
+        return Project(model, board, project_dir, (), (), None)
     port_sources, linker_script = (
         _create_bare_metal(board, project_dir)
         if board.port == "bare_metal"
@@ -155,15 +169,42 @@ def create_project(
     return Project(
         model=model,
         board=board,
+        folder=project_dir,
         # The model's first: they take longest, and are compiled beside the rest.
         sources=(*model.sources, *_sources("runtime/src"), *port_sources, binding),
         include_dirs=(
-            MICRO_PROJECT_DIR / "runtime/include",
-            MICRO_PROJECT_DIR / board.port / "include",
+            *(MICRO_PROJECT_DIR / folder / "include" for folder in _PORT_FOLDERS[board.port]),
             project_dir,
             model.include_dir,
         ),
         linker_script=linker_script,
+    )
+
+
+def _create_zephyr(
+    board: Board,
+    model: ModelFolder,
+    manifest: dict[str, Any],
+    project_dir: Path,
+    *,
+    profile: bool,
+) -> None:
+    """What the application in ``micro_project/zephyr`` needs to know."""
+    arena_bytes = int(manifest["arena_size_bytes"])
+    dtcm = board.region("dtcm")
+    _fill_in(
+        "zephyr/project.cmake.j2",
+        project_dir / "project.cmake",
+        model_dir=model.path.resolve(),
+        link=board.link,
+        profile=profile,
+    )
+    _fill_in(
+        "zephyr/project.conf.j2",
+        project_dir / "project.conf",
+        board=board,
+        arena_in_dtcm=dtcm is not None
+        and arena_bytes + 2 * GUARD_BYTES + _ARENA_ALIGNMENT_BYTES <= dtcm.size_bytes,
     )
 
 
@@ -187,7 +228,7 @@ def _create_bare_metal(board: Board, project_dir: Path) -> tuple[tuple[Path, ...
     chosen_link = f"link_{machine.link}.c"
     sources = tuple(
         path
-        for path in _sources("bare_metal/src")
+        for path in (*_sources("cortex_m/src"), *_sources("bare_metal/src"))
         if not path.name.startswith("link_") or path.name == chosen_link
     )
     return sources, linker_script
@@ -205,7 +246,10 @@ def _fill_in(template: str, path: Path, **values: Any) -> None:
         autoescape=False,
     )
     environment.filters["c_string"] = _c_string
-    path.write_text(environment.get_template(template).render(**values), encoding="utf-8")
+    text = environment.get_template(template).render(**values)
+    # Untouched where it says the same already: build systems go by a file's time.
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def _c_string(text: str) -> str:

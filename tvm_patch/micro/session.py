@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tvm_patch.errors import DeviceError, ProtocolError
+from tvm_patch.errors import BoardError, DeviceError, ProtocolError
 from tvm_patch.micro.channel import Channel
 from tvm_patch.micro.protocol import (
     PROFILE_MAX,
@@ -132,6 +132,8 @@ class Session:
         How long the device may work without a word before it counts as silent.
     progress : Progress or None
         Told about transfers and runs.
+    board : str or None
+        Name of the board that must answer.
     fingerprint : str or None
         Of the model that must be on the device.
     find_function : callable or None
@@ -141,6 +143,8 @@ class Session:
     ------
     DeviceSilentError
         If nothing answers.
+    BoardError
+        If another board answers.
     DeviceError
         If another model is on the device.
     ProtocolError
@@ -153,6 +157,7 @@ class Session:
         *,
         timeout_s: float = 60.0,
         progress: Progress | None = None,
+        board: str | None = None,
         fingerprint: str | None = None,
         find_function: Callable[[int], str | None] | None = None,
     ) -> None:
@@ -166,6 +171,11 @@ class Session:
         try:
             self.ping()
             self._info = DeviceInfo.parse(self._ask(Command.INFO))
+            if board not in (None, self._info.board):
+                raise BoardError(
+                    f"{transport.name}: {self._info.board} answers, not {board}",
+                    hint=f"name another port, or take --board {self._info.board}",
+                )
             if fingerprint not in (None, self._info.fingerprint):
                 raise DeviceError(
                     f"{transport.name}: runs another model, {self._info.model_name} "

@@ -25,16 +25,21 @@ class Tool:
         What needs it.
     packages : tuple of str
         Packages of Debian and Ubuntu which bring it.
+    extra : str
+        Instead of those: the extra of this package that brings it.
     """
 
     name: str
     commands: tuple[str, ...]
     purpose: str
-    packages: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    extra: str = ""
 
     @property
     def install_command(self) -> str:
-        """How to get it on Debian or Ubuntu."""
+        """How to get it; on Debian or Ubuntu where it is no Python package."""
+        if self.extra:
+            return f"pip install 'tvm-patch[{self.extra}]'"
         return "sudo apt-get install " + " ".join(self.packages)
 
 
@@ -57,9 +62,27 @@ EMULATOR = Tool(
     "qemu-system-arm", ("qemu-system-arm",), "running emulated boards", ("qemu-system-arm",)
 )
 HOST_COMPILER = Tool("cc", ("cc", "gcc", "clang"), "building for the host", ("gcc", "libc6-dev"))
-CMAKE = Tool("cmake", ("cmake",), "building the generated folder by itself", ("cmake",))
+CMAKE = Tool(
+    "cmake", ("cmake",), "building for boards of Zephyr's, and the C folder alone", ("cmake",)
+)
 
-ALL_TOOLS = (ARM_COMPILER, EMULATOR, HOST_COMPILER, CMAKE)
+NINJA = Tool("ninja", ("ninja", "ninja-build"), "building for boards of Zephyr's", ("ninja-build",))
+DTC = Tool("dtc", ("dtc",), "building for boards of Zephyr's", ("device-tree-compiler",))
+WEST = Tool("west", ("west",), "flashing by Zephyr's own means", extra="boards")
+PYOCD = Tool("pyocd", ("pyocd",), "flashing boards by their debug probe", extra="boards")
+OPENOCD = Tool("openocd", ("openocd",), "flashing boards by their debug probe", ("openocd",))
+
+ALL_TOOLS = (
+    ARM_COMPILER,
+    EMULATOR,
+    HOST_COMPILER,
+    CMAKE,
+    NINJA,
+    DTC,
+    WEST,
+    PYOCD,
+    OPENOCD,
+)
 
 
 def find_tool(tool: Tool) -> Path:

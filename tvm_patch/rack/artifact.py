@@ -175,6 +175,8 @@ def unpack(data: bytes, board: Board, into: Path) -> Artifact:
             elf_path=into / _ELF,
             map_path=into / "firmware.map",
             log_path=into / "build.log",
+            hex_path=None,
+            zephyr_build_path=None,
             board=_settle(built.firmware.board, board),
         ),
     )

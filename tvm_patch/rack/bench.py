@@ -76,7 +76,7 @@ class BoardBench(Bench):
         self._power_cycle_command = power_cycle_command
 
     def flash(self, firmware: Firmware) -> None:
-        flash(firmware)
+        flash(firmware, port=self._port)
 
     def open(self, firmware: Firmware) -> Session:
         return open_session(firmware, port=self._port, timeout_s=self._timeout_s)

@@ -182,4 +182,7 @@ def _read_measurement(text: str) -> Measurement:
     record = json.loads(text)
     del record["board"]
     profile = tuple(OperatorTime(**entry) for entry in record.pop("profile"))
-    return Measurement(**record, profile=profile)
+    interval = record.pop("interval")
+    return Measurement(
+        **record, interval=None if interval is None else tuple(interval), profile=profile
+    )

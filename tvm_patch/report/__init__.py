@@ -18,6 +18,7 @@ from tvm_patch.report.tables import (
     comparison_table,
     figure,
     operators_table,
+    spread_text,
     stages_text,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "plan_record",
     "profile_png",
     "read_built",
+    "spread_text",
     "stages_text",
     "to_json",
     "write_atomically",

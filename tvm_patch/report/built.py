@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tvm_patch.board import Board, Machine, MemoryRegion
+from tvm_patch.board import Board, board_from_record
 from tvm_patch.errors import ModelFileError
 from tvm_patch.micro import Firmware
 from tvm_patch.report.files import to_json, write_atomically
@@ -116,11 +116,9 @@ def read_built(folder: Path) -> Built:
 
 def _firmware(record: dict[str, Any], folder: Path) -> Firmware:
     values = {
-        name: folder / value if name.endswith("_path") else value for name, value in record.items()
+        name: folder / value if name.endswith("_path") and value is not None else value
+        for name, value in record.items()
     }
     board = dict(values["board"])
-    board["core_flags"] = tuple(board["core_flags"])
-    board["memory"] = tuple(MemoryRegion(**region) for region in board["memory"])
-    board["machine"] = None if board["machine"] is None else Machine(**board["machine"])
-    values["board"] = Board(**board)
+    values["board"] = board_from_record(board.pop("name"), board)
     return Firmware(**values)

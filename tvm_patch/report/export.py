@@ -73,10 +73,13 @@ def measured_record(measurement: Measurement, board: Board) -> dict[str, Any]:
         "static_sram_bytes": measurement.static_sram_bytes,
         "instructions": measurement.instructions,
         "cycles": measurement.cycles,
-        "latency_us": _latency_us(measurement, board),
+        "latency_us": _latency_us(measurement),
+        "clock_hz": measurement.clock_hz or board.clock_hz or None,
         "runs": measurement.runs,
         "minimum": measurement.minimum,
         "maximum": measurement.maximum,
+        "median": measurement.median,
+        "median_interval_95": measurement.interval,
         "unit": unit_of(measurement),
     }
 
@@ -159,8 +162,7 @@ def unit_of(measurement: Measurement) -> str:
     return "cycles" if measurement.cycles is not None else "nanoseconds"
 
 
-def _latency_us(measurement: Measurement, board: Board) -> float | None:
-    """Time of the first inference; unknown on an emulator, which has instructions only."""
-    if measurement.cycles is not None and board.clock_hz:
-        return measurement.cycles * 1e6 / board.clock_hz
-    return None if measurement.nanoseconds is None else measurement.nanoseconds / 1000
+def _latency_us(measurement: Measurement) -> float | None:
+    """Median time; unknown on an emulator, which has instructions only."""
+    latency_ms = measurement.latency_ms
+    return None if latency_ms is None else latency_ms * 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -131,9 +131,40 @@ def comparison_table(rows: Sequence[Row], *, title: str | None = None) -> Table:
         ("flash, B", [figure(m.flash_bytes if m else None) for m in found]),
         (unit, [figure(ticks_of(m) if m else None) for m in found]),
     ]
+    if any(m is not None and m.latency_ms is not None for m in found):
+        times = [m.latency_ms if m else None for m in found]
+        lines.append(("latency, ms", ["-" if t is None else f"{t:.3f}" for t in times]))
     for label, cells in lines:
         table.add_row(label, *cells)
     return table
+
+
+def spread_text(measurement: Measurement) -> str:
+    """How much the runs differ, and how sure their median is; empty for a single run."""
+    m = measurement
+    if m.runs < 2:
+        return ""
+    unit = unit_of(m)
+    parts = [f"{m.runs} runs, {unit}: median {m.median:,.0f}, min {m.minimum:,}, max {m.maximum:,}"]
+    if m.interval is not None:
+        parts.append(f"95 % interval of the median {m.interval[0]:,} to {m.interval[1]:,}")
+    text = ", ".join(parts)
+    if m.latency_ms is not None:
+        median, least, most = (
+            _milliseconds(m, units) for units in (m.median, m.minimum, m.maximum)
+        )
+        text += f"\nlatency: median {median}, min {least}, max {most}"
+        if m.interval is not None:
+            low, high = (_milliseconds(m, units) for units in m.interval)
+            text += f", 95 % interval of the median {low} to {high}"
+        if m.clock_hz:
+            text += f" at {m.clock_hz / 1e6:g} MHz"
+    return text
+
+
+def _milliseconds(measurement: Measurement, units: float) -> str:
+    value = measurement.milliseconds(units)
+    return "-" if value is None else f"{value:.3f} ms"
 
 
 def ticks_of(measurement: Measurement) -> int | None:
@@ -142,19 +173,29 @@ def ticks_of(measurement: Measurement) -> int | None:
     return next((value for value in candidates if value is not None), None)
 
 
-def boards_table(boards: Sequence[Board]) -> Cells:
-    """Boards with their core and memory, and how each one can be run."""
+def boards_table(boards: Sequence[Board], plugged_in: Mapping[str, str] | None = None) -> Cells:
+    """Boards with their core and memory, how each one can be run, and what is plugged in.
+
+    Parameters
+    ----------
+    boards : sequence of Board
+        In the order of the rows.
+    plugged_in : mapping of str to str, or None
+        Ports that may be a board's, by its name.
+    """
+    plugged_in = plugged_in or {}
     rows = []
     for board in boards:
-        flash, sram = board.region("flash"), board.region("sram")
+        flash = board.region("flash")
         rows.append(
             (
                 board.name,
                 board.cpu,
                 f"{board.clock_hz / 1e6:g} MHz" if board.clock_hz else "-",
                 f"{flash.size_bytes // 1024:,} K" if flash else "-",
-                f"{sram.size_bytes // 1024:,} K" if sram else "-",
+                f"{board.writable_bytes // 1024:,} K" if board.memory else "-",
                 runs_on(board),
+                plugged_in.get(board.name, ""),
                 board.description,
             )
         )
@@ -165,6 +206,7 @@ def boards_table(boards: Sequence[Board]) -> Cells:
         Column("flash"),
         Column("SRAM"),
         Column("runs on", left=True),
+        Column("plugged in", left=True, goes=3),
         Column("description", left=True, shrinks_to=16, goes=1),
     )
     return Cells(columns, tuple(rows))
@@ -176,4 +218,4 @@ def runs_on(board: Board) -> str:
         return "this machine"
     if board.machine is not None:
         return "emulator"
-    return "--emulate" if board.emulator else "hardware"
+    return "hardware, --emulate" if board.emulator else "hardware"

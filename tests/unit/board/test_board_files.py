@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from tests.support import REPOSITORY
 from tvm_patch.board import Board, list_boards, load_board, read_board
 from tvm_patch.errors import BoardError
 
@@ -27,7 +29,14 @@ memory = [
 def test_the_boards_there_are() -> None:
     assert list_boards() == [
         "host",
+        "mps2_an385",
+        "mps2_an521",
         "nrf52840dk",
+        "nrf5340dk",
+        "nucleo_f746zg",
+        "nucleo_f767zi",
+        "nucleo_h743zi",
+        "nucleo_l4r5zi",
         "qemu_cortex_m3",
         "qemu_cortex_m33",
         "qemu_cortex_m4",
@@ -106,6 +115,48 @@ def test_a_board_of_ones_own(tmp_path: Path) -> None:
     assert emulated.emulated_by == "qemu_cortex_m7"
 
 
+def test_the_board_of_the_docs_takes_less_than_ten_lines(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs/add-a-board.md").read_text()
+    text = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
+    assert len(text.splitlines()) < 10
+    path = tmp_path / "weact.toml"
+    path.write_text(text)
+    board = load_board(str(path))
+    assert (board.name, board.is_real, board.dsp, board.fpu) == ("weact", True, True, True)
+    assert "-mfpu=fpv4-sp-d16" in board.core_flags
+    assert (board.stack_reserve_bytes, board.link) == (8192, "uart")
+    assert board.probe is not None and board.probe.runners == ("west", "pyocd", "openocd")
+
+
+@pytest.mark.parametrize(
+    ("name", "board"),
+    [
+        ("nrf52840dk_nrf52840", "nrf52840dk"),
+        ("nrf52840dk/nrf52840", "nrf52840dk"),
+        ("nrf5340dk_nrf5340_cpuapp", "nrf5340dk"),
+        ("nrf5340dk/nrf5340/cpuapp", "nrf5340dk"),
+        ("mps2/an385", "mps2_an385"),
+        ("mps2/an521/cpu0", "mps2_an521"),
+    ],
+)
+def test_zephyrs_names_do_too(name: str, board: str) -> None:
+    assert load_board(name).name == board
+
+
+@pytest.mark.parametrize("name", [name for name in list_boards() if load_board(name).is_real])
+def test_every_real_board_can_be_found_flashed_and_emulated(name: str) -> None:
+    board = load_board(name)
+    assert board.zephyr is not None and board.probe is not None
+    assert board.probe.ids
+    able = {"west": True, "pyocd": board.probe.pyocd_target, "openocd": board.probe.openocd}
+    assert all(able[runner] for runner in board.probe.runners)
+    assert board.with_link("usb").link == "usb"
+    assert board.usb_id is not None
+    assert not board.emulate().is_real
+    with pytest.raises(BoardError, match="has no link over pigeon"):
+        board.with_link("pigeon")
+
+
 def test_an_emulator_with_less_memory_is_refused(tmp_path: Path) -> None:
     text = 'emulator = "qemu_cortex_m7"\n' + BARE_METAL.replace("= 20}", "= 5_000_000}")
     with pytest.raises(BoardError, match="sram is larger"):
@@ -121,6 +172,14 @@ def test_an_emulator_with_less_memory_is_refused(tmp_path: Path) -> None:
         BARE_METAL.replace('kind = "sram"', 'kind = "flash"'),
         BARE_METAL.replace("size_bytes = 10", "size_bytes = 0"),
         BARE_METAL.replace('port = "bare_metal"', 'port = "mars"'),
+        BARE_METAL.replace('kind = "sram"', 'kind = "tape"'),
+        BARE_METAL.replace('port = "bare_metal"', 'port = "zephyr"'),
+        BARE_METAL + 'links = ["uart", "usb"]\n',
+        BARE_METAL + 'links = ["usb"]\nlink = "uart"\nusb_id = "2fe3:0100"\n',
+        BARE_METAL + 'links = ["usb"]\nusb_id = "2fe3"\n',
+        BARE_METAL + 'probe = {kind = "magic"}\n',
+        BARE_METAL + 'probe = {kind = "stlink", runners = ["hope"]}\n',
+        BARE_METAL + 'probe = {kind = "x", usb_ids = ["zzzz:0000"]}\n',
         BARE_METAL + "[machine]\nname = 'x'\n",
     ],
 )

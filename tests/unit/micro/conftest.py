@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 from collections.abc import Callable
@@ -30,10 +31,13 @@ def firmware_of(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
         if key not in built:
             name, _, link = board_name.partition(":")
             board = load_board(name)
-            if board.port == "bare_metal":
+            port = board.emulate().port
+            if port == "bare_metal":
                 for tool in (ARM_COMPILER, EMULATOR):
                     if shutil.which(tool.commands[0]) is None:
                         pytest.skip(f"{tool.name} is not installed")
+            if port == "zephyr" and not os.environ.get("ZEPHYR_BASE"):
+                pytest.skip("ZEPHYR_BASE is not set: no Zephyr tree to build with")
             if link:
                 assert board.machine is not None
                 board = replace(board, machine=replace(board.machine, link=link))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tvm_patch.board import load_board
+from tvm_patch.board import MemoryRegion, load_board
 from tvm_patch.errors import (
     BoardError,
     BuildError,
@@ -148,15 +148,42 @@ def test_a_foreign_folder_is_refused(spoil: object, model_dir: Path, tmp_path: P
         build_firmware(model_dir, load_board("host"), tmp_path / "build")
 
 
-def test_real_boards_need_emulation(tmp_path: Path, firmware_of: BuildOnce) -> None:
-    board = load_board("nrf52840dk")
-    with pytest.raises(BoardError, match="nrf52840dk: this version builds for emulated"):
+def test_bare_metal_firmware_is_for_emulated_boards(tmp_path: Path) -> None:
+    board = replace(load_board("qemu_cortex_m4"), name="mine", machine=None)
+    with pytest.raises(BoardError, match="mine: bare-metal firmware is for emulated boards"):
         build_firmware(SAMPLE, board, tmp_path)
-    firmware = replace(firmware_of("sample", "host"), board=board)
-    with pytest.raises(BoardError, match="flashes emulated boards only"):
-        flash(firmware)
-    with pytest.raises(BoardError, match="needs a port"):
-        open_session(firmware)
+
+
+def test_another_board_on_the_port_is_named(firmware_of: BuildOnce) -> None:
+    firmware = firmware_of("sample", "host")
+    elsewhere = replace(firmware, board=replace(firmware.board, name="nrf52840dk"))
+    with pytest.raises(BoardError, match="host answers, not nrf52840dk") as raised:
+        open_session(elsewhere)
+    assert "--board host" in str(raised.value)
+
+
+def _less(region: MemoryRegion) -> int:
+    """So little that the firmware's last section begins inside the region and ends behind it."""
+    return 5_000 if region.kind == "flash" else 8_500
+
+
+@needs_arm_compiler
+def test_what_lies_outside_the_boards_memory_is_named(firmware_of: BuildOnce) -> None:
+    firmware = firmware_of("sample", "qemu_cortex_m7")
+    elf.check_fits(firmware.elf_path, firmware.board)
+    # As if the linker had been told of more, or of other memory.
+    for kind, match in (("flash", "bytes behind the flash"), ("sram", "bytes behind the sram")):
+        memory = tuple(
+            replace(region, size_bytes=_less(region)) if region.kind == kind else region
+            for region in firmware.board.memory
+        )
+        with pytest.raises(DoesNotFitError, match=match) as raised:
+            elf.check_fits(firmware.elf_path, replace(firmware.board, memory=memory))
+        assert raised.value.section == kind
+    elsewhere = replace(firmware.board.memory[0], origin=0x08000000)
+    board = replace(firmware.board, memory=(elsewhere, firmware.board.memory[1]))
+    with pytest.raises(DoesNotFitError, match="no memory at 0x00000000"):
+        elf.check_fits(firmware.elf_path, board)
 
 
 def test_there_is_nothing_to_flash_on_the_host(firmware_of: BuildOnce) -> None:
@@ -201,7 +228,7 @@ def test_elf_files_are_read_for_symbols_and_functions(
     foreign = tmp_path / "foreign.elf"
     foreign.write_text("not an ELF file")
     with pytest.raises(BuildError, match="not a linked firmware"):
-        elf.read_sizes(foreign)
+        elf.read_sizes(foreign, load_board("host"))
 
 
 @pytest.mark.emulator

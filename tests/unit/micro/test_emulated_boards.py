@@ -21,7 +21,9 @@ from .conftest import BuildOnce
 
 pytestmark = pytest.mark.emulator
 
-BOARDS = ["qemu_cortex_m7", "qemu_cortex_m4", "qemu_cortex_m33"]
+BARE_METAL = ["qemu_cortex_m7", "qemu_cortex_m4", "qemu_cortex_m33"]
+# The same runtime on Zephyr, where there is a tree to build with.
+BOARDS = [*BARE_METAL, "mps2_an385", "mps2_an521"]
 DATA = bytes(3000)
 (
     NOTHING,

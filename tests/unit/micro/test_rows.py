@@ -26,6 +26,7 @@ HOST_AND_M7 = [
     "host",
     pytest.param("qemu_cortex_m7", marks=pytest.mark.emulator),
     pytest.param("qemu_cortex_m7:uart", marks=pytest.mark.emulator),
+    pytest.param("mps2_an385", marks=pytest.mark.emulator),
 ]
 
 Inputs = list[np.ndarray]

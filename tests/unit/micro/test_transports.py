@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tvm_patch.errors import DeviceSilentError
+from tvm_patch.errors import DeviceSilentError, PortError
 from tvm_patch.micro import Firmware, Session
 from tvm_patch.micro.transports import ProcessTransport, SerialTransport
 
@@ -131,7 +131,7 @@ def test_a_session_over_a_serial_port(firmware: Firmware) -> None:
 
 
 def test_a_port_that_is_not_there_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(DeviceSilentError, match="cannot be opened"):
+    with pytest.raises(PortError, match="ttyNone: there is no such port"):
         SerialTransport(str(tmp_path / "ttyNone"))
 
 

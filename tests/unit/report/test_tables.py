@@ -35,6 +35,9 @@ def measurement(**changes: object) -> Measurement:
         "runs": 1,
         "minimum": 123456,
         "maximum": 123456,
+        "median": 123456,
+        "interval": None,
+        "clock_hz": 0,
         "profile": (OperatorTime("a", 3, 300), OperatorTime("b", 1, 100)),
     }
     return Measurement(**{**values, **changes})  # type: ignore[arg-type]
@@ -67,10 +70,10 @@ def test_latency_comes_from_clocks_only() -> None:
     board = load_board("stm32f746g_disco")
     emulated = measured_record(measurement(), board)
     assert emulated["latency_us"] is None
-    hardware = measurement(instructions=None, cycles=216_000)
+    hardware = measurement(instructions=None, cycles=216_000, median=216_000, clock_hz=216_000_000)
     assert unit_of(hardware) == "cycles"
     assert measured_record(hardware, board)["latency_us"] == 1000
-    host = measurement(instructions=None, nanoseconds=2500, stack_bytes=None)
+    host = measurement(instructions=None, nanoseconds=2500, median=2500, stack_bytes=None)
     record = measured_record(host, load_board("host"))
     assert record["latency_us"] == 2.5
     assert record["peak_sram_bytes"] is None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from types import ModuleType
 
-from tvm_patch.errors import DeviceSilentError, ToolMissingError
+from tvm_patch.errors import DeviceSilentError, PortError, ToolMissingError, TvmPatchError
 from tvm_patch.micro.lock import BoardLock
 from tvm_patch.micro.transports.base import Transport
 
@@ -30,8 +31,10 @@ class SerialTransport(Transport):
         If pyserial is not installed.
     BoardBusyError
         If another process works with it.
+    PortError
+        If the port is not there, or this user may not open it.
     DeviceSilentError
-        If the port cannot be opened.
+        If the port cannot be opened for another reason.
     """
 
     def __init__(self, port: str, baud_rate: int = 115_200) -> None:
@@ -43,7 +46,7 @@ class SerialTransport(Transport):
             self._port = self._serial_module.serial_for_url(port, baudrate=baud_rate)
         except (OSError, ValueError) as error:
             self._lock.release()
-            raise DeviceSilentError(f"{port}: cannot be opened: {error}") from error
+            raise _cannot_open(port, error) from error
 
     @property
     def name(self) -> str:
@@ -76,6 +79,22 @@ class SerialTransport(Transport):
             f"{self._port_name}: the port is gone: {error}",
             hint="plug the board in again; it may come back under another name",
         )
+
+
+def _cannot_open(port: str, error: OSError | ValueError) -> TvmPatchError:
+    reason = getattr(error, "errno", None)
+    if reason in (errno.EACCES, errno.EPERM):
+        return PortError(
+            f"{port}: no permission to open the port",
+            hint="sudo usermod -a -G dialout $USER and log in again, or install the udev rule of "
+            "docs/hardware.md",
+        )
+    if reason in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+        return PortError(
+            f"{port}: there is no such port",
+            hint="`tvm-patch boards` shows the boards that are plugged in, with their ports",
+        )
+    return DeviceSilentError(f"{port}: cannot be opened: {error}")
 
 
 def _import_pyserial() -> ModuleType:
