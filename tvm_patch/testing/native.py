@@ -40,6 +40,17 @@ void tvmgen_{name}_fetch_rows(uint32_t input, uint32_t first_row, uint32_t row_c
   fetch(input, first_row, row_count, rows);
 }}
 """
+# A profiling build: the marks that the code passes, as far as there is room.
+_MARK_FLAG = "-DTVMGEN_MARK=record_mark"
+_MARK_SOURCE = """
+#include <stdint.h>
+void record_mark(uint32_t number);
+extern uint32_t marks[], mark_count;
+uint32_t marks[1 << 18], mark_count;
+void record_mark(uint32_t number) {
+  marks[mark_count++ % (1 << 18)] = number;
+}
+"""
 
 
 class NativeModel:
@@ -51,24 +62,36 @@ class NativeModel:
         Printed and compiled with all warnings as errors.
     compiler : str
         C compiler.
+    record_marks : bool
+        A profiling build.
 
     Attributes
     ----------
     rows_fetched : list of int
         Rows of an input by rows in the order in which the last run asked for them.
+    marks_passed : list of list of int
+        For each operator or stage that the last run went through, the numbers of the marks in it;
+        empty lists but in a profiling build.
     """
 
-    def __init__(self, model: LoweredModel, *, compiler: str = "gcc") -> None:
+    def __init__(
+        self, model: LoweredModel, *, compiler: str = "gcc", record_marks: bool = False
+    ) -> None:
         self._model = model
+        self._records_marks = record_marks
         self.rows_fetched: list[int] = []
+        self.marks_passed: list[list[int]] = []
         with tempfile.TemporaryDirectory() as folder:
             path = write_model(model, Path(folder))
             library = path / "model.so"
             if model.plan.input_mode is InputMode.ROWS:
                 source = _FETCH_SOURCE.format(name=model.c_name)
                 (path / "src" / "fetch.c").write_text(source)
+            if record_marks:
+                (path / "src" / "marks.c").write_text(_MARK_SOURCE)
             sources = sorted((path / "src").glob("*.c"))
             command: list[str | Path] = [compiler, *_FLAGS, "-I", path / "include"]
+            command += [_MARK_FLAG] if record_marks else []
             command += ["-o", library, *sources]
             subprocess.run(command, check=True)
             self._library = ctypes.CDLL(str(library))
@@ -98,12 +121,24 @@ class NativeModel:
                 self._bytes_of(name)[:] = data
         tensors: dict[str, Array] = {}
         run_operator = self._library[f"tvmgen_{self._model.c_name}_run_operator"]
+        self.marks_passed = []
         for index, group in enumerate(self._model.groups):
             run_operator(ctypes.c_uint32(index))
+            self.marks_passed.append(self._take_marks())
             tensors[group.group.output] = self._value(group.group.output)
         for name in graph.outputs:
             tensors[name] = self._value(name)
         return tensors
+
+    def _take_marks(self) -> list[int]:
+        """The marks passed since the last call."""
+        if not self._records_marks:
+            return []
+        count = ctypes.c_uint32.in_dll(self._library, "mark_count")
+        marks = (ctypes.c_uint32 * count.value).in_dll(self._library, "marks")
+        passed = list(marks)
+        count.value = 0
+        return passed
 
     def _give_rows(
         self, inputs: Sequence[Array], number: int, first: int, count: int, target: int
