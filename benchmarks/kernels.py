@@ -101,7 +101,8 @@ class Measured:
     operator, kind, layer_class, shape : str
         What it is.
     kernel : str
-        The C function, without the model's prefix; kernels of equal names are equal.
+        The C function, without the model's prefix; kernels of equal names are equal. Where rows are
+        made in pieces of several widths, the last of several.
     calls, macs, outputs : int
         Of the whole inference; outputs are those computed, halos included.
     kernel_instructions, data_instructions : int
@@ -234,7 +235,7 @@ def _measured(
         kind=entry.kind,
         layer_class=layer_class(network, operator),
         shape=shape_text(network, operator),
-        kernel=entry.kernels[0].removeprefix(f"tvmgen_{prepared.imported.c_name}_"),
+        kernel=_label(entry.kernels, f"tvmgen_{prepared.imported.c_name}_"),
         calls=entry.calls,
         macs=entry.macs,
         outputs=outputs,
@@ -245,6 +246,12 @@ def _measured(
         cycles=entry.kernel_cycles,
         share=profile.share(entry.units),
     )
+
+
+def _label(kernels: Sequence[str], prefix: str) -> str:
+    """One kernel, and how many more there are for other pieces of a row."""
+    more = f" +{len(kernels) - 1}" if len(kernels) > 1 else ""
+    return kernels[-1].removeprefix(prefix) + more
 
 
 @dataclass(frozen=True)
