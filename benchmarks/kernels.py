@@ -10,10 +10,10 @@ each network and class of layer, its instructions per MAC beside what we mean to
 its share of the whole.
 
 Instructions of kernels are counted by a plugin of the emulator and are exact; debugging information
-tells those apart that requantise (micro_project/kernels/requantise.h), so that *per MAC* comes
-without them too. Without the plugin they are read off the emulator's stopwatch, which ticks every
-40 instructions, and requantisation is not known. Cycles are estimated, of a Cortex-M4 with flash as
-fast as the core.
+tells those apart that make int8 of sums (functions of micro_project/kernels with "requantise" or
+"scale" in their names), so that *per MAC* comes without them too; a dash is where they are not
+functions of their own. Without the plugin all is read off the emulator's stopwatch, which ticks
+every 40 instructions. Cycles are estimated, of a Cortex-M4 with flash as fast as the core.
 
 The variant *dsp* uses the DSP extension, *plain* is what runs on cores without it.
 """
@@ -21,6 +21,7 @@ The variant *dsp* uses the DSP extension, *plain* is what runs on cores without 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from collections import Counter as Tally
@@ -68,6 +69,8 @@ GOALS: Mapping[str, float] = {
     "depthwise 7x7": 2.0,
 }
 """Instructions per MAC to come down to, requantisation left out, for 16 or more channels."""
+_REQUANTISES = re.compile(r"requantise|_scale")
+"""Names of micro-kernels' functions that make int8 of sums."""
 REQUANTISATION_GOAL = 9.0
 """Instructions for each output."""
 
@@ -207,7 +210,7 @@ def _kernel_counts(
         firmware.elf_path, {address for tally in executed.values() for address in tally}
     )
     requantises = {
-        address for address, chain in chains.items() if any("requantise" in name for name in chain)
+        address for address, chain in chains.items() if any(map(_REQUANTISES.search, chain))
     }
     return {
         operator: KernelCount(

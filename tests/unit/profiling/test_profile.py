@@ -111,7 +111,9 @@ def test_the_operators_of_streamed_stages_add_up_to_the_inference(tmp_path: Path
         session.write_input(0, image)
         whole = session.run().instructions
     profile = profile_model(generated.folder, board, tmp_path / "profile", [image])
-    assert profile.units == pytest.approx(whole, rel=0.002)
+    # Besides what it costs itself, a mark makes the compiler keep values elsewhere.
+    assert profile.units == pytest.approx(whole, abs=8 * profile.marks)
+    assert profile.units == pytest.approx(whole, rel=0.02)
     names = {operator.name for operator in prepared.network.graph.operators}
     assert names <= {operator.name for operator in profile.operators}
     assert profile.macs == generated.model.execution.macs
