@@ -1,6 +1,7 @@
 /* Micro-kernels' stand-ins for instructions, requantisation and dot products against plain C. */
 #include "check.h"
 #include "conv.h"
+#include "move.h"
 
 #include <stdlib.h>
 
@@ -250,7 +251,23 @@ static void test_dot_reads_what_it_is_given(int pixels, int words, int joint) {
   free(weight);
 }
 
+/* To a lower address, whether blocks overlap or not. */
+static void test_moves(void) {
+  uint8_t moved[160], expected[160];
+  for (size_t gap = 0; gap < 50; ++gap) {
+    for (int32_t size = 0; size < 100; size += 3) {
+      for (size_t i = 0; i < sizeof moved; ++i) {
+        moved[i] = expected[i] = (uint8_t)random_word();
+      }
+      tvmp_move(moved + 1, moved + 1 + gap, size);
+      memmove(expected + 1, expected + 1 + gap, (size_t)size);
+      CHECK(memcmp(moved, expected, sizeof moved) == 0);
+    }
+  }
+}
+
 int main(void) {
+  test_moves();
   test_instructions();
   test_requantisation();
   test_ties();

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import jinja2
 
-from tvm_patch.codegen.c_text import array_to_c, c_type_of, functions_to_c
+from tvm_patch.codegen.c_text import (
+    MOVE_HEADERS,
+    array_to_c,
+    c_type_of,
+    functions_to_c,
+    with_own_moves,
+)
 from tvm_patch.codegen.manifest import Quantisation, boundary_tensors, manifest
 from tvm_patch.errors import BuildError
 from tvm_patch.lower import LoweredModel
@@ -66,6 +72,7 @@ def render_model(
     kernels, kernel_prototypes = functions_to_c(model.kernels)
     functions = {group.symbol: group.function for group in model.groups}
     operators, operator_prototypes = functions_to_c(functions)
+    operators = with_own_moves(operators)
     prefix = f"tvmgen_{model.c_name}"
     context = {
         "prefix": prefix,
@@ -106,7 +113,7 @@ def render_model(
         "CMakeLists.txt.j2": "CMakeLists.txt",
     }
     files = {path: environment.get_template(t).render(context) for t, path in names.items()}
-    for header in model.headers:
+    for header in sorted({*model.headers, *MOVE_HEADERS}):
         files[f"src/kernels/{header}"] = (_MICRO_KERNELS / header).read_text(encoding="utf-8")
     sources = sorted(path for path in files if path.endswith(".c"))
     files["model.json"] = manifest(model, inputs=inputs, outputs=outputs, sources=sources)
