@@ -1,6 +1,6 @@
 """Measurements behind a tracker: how many more with more boards, and whether any is lost.
 
-    python benchmarks/rack.py [--boards 1 2 4] [--measurements 60] [--kills 1000] [--model FILE]
+    python benchmarks/rack.py [--boards 1 2 4] [--measurements 20] [--rounds 3] [--kills 1000]
 
 First part: ``tvm-patch rack`` with more and more emulated boards, as many clients as boards, and
 measurements a second relative to one board. Emulated boards share the processors of this machine;
@@ -16,6 +16,7 @@ import argparse
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -89,28 +90,36 @@ def measure_many(
         return list(pool.map(measure_one, range(count)))
 
 
-def throughput(counts: list[int], folder: Path, inputs: Inputs, measurements: int) -> Table:
-    """Measurements a minute on more and more boards, as multiples of those on the first number."""
-    table = Table("boards", "clients", "measurements", f"relative to {counts[0]}", "all equal")
-    base: float | None = None
+def throughput(
+    counts: list[int], folder: Path, inputs: Inputs, measurements: int, rounds: int
+) -> Table:
+    """Measurements a second on more and more boards, as multiples of those on the first number.
+
+    In several rounds of all numbers, one after the other, since this machine may do other things.
+    """
+    rates: dict[int, list[float]] = {count: [] for count in counts}
+    seen: set[Result] = set()
     with Progress(console=Console(stderr=True)) as progress:
-        for count in counts:
-            task = progress.add_task(f"{count} boards", total=measurements)
+        task = progress.add_task("throughput", total=rounds * len(counts) * measurements)
+        for count in counts * rounds:
             with running_rack(count) as (tracker, _):
                 measure_many(tracker, folder, inputs, count, count, lambda: None)
                 started = time.monotonic()
-                results = measure_many(
-                    tracker,
-                    folder,
-                    inputs,
-                    measurements,
-                    count,
-                    lambda task=task: progress.advance(task),
+                seen |= set(
+                    measure_many(
+                        tracker, folder, inputs, measurements, count, lambda: progress.advance(task)
+                    )
                 )
-                rate = measurements / (time.monotonic() - started)
-            base = base or rate
-            same = "yes" if len(set(results)) == 1 else "NO"
-            table.add_row(str(count), str(count), str(measurements), f"{rate / base:.2f}", same)
+                rates[count].append(measurements / (time.monotonic() - started))
+    table = Table("boards", "measurements", f"relative to {counts[0]}: median", "least", "most")
+    for count in counts:
+        ratios = sorted(r / base for r, base in zip(rates[count], rates[counts[0]], strict=True))
+        table.add_row(
+            str(count),
+            str(rounds * measurements),
+            *(f"{ratio:.2f}" for ratio in (statistics.median(ratios), ratios[0], ratios[-1])),
+        )
+    table.caption = "all results are equal" if len(seen) == 1 else "RESULTS DIFFER"
     return table
 
 
@@ -210,7 +219,8 @@ def main() -> int:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--boards", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--measurements", type=int, default=60)
+    parser.add_argument("--measurements", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--kills", type=int, default=1000, help="measurements with killing; 0: none"
     )
@@ -223,7 +233,9 @@ def main() -> int:
             folder = Path(name)
             inputs = build(options.model, folder)
             if options.measurements:
-                console.print(throughput(options.boards, folder, inputs, options.measurements))
+                console.print(
+                    throughput(options.boards, folder, inputs, options.measurements, options.rounds)
+                )
                 console.print(f"{os.cpu_count()} processors, shared by boards and clients")
             if options.kills:
                 console.print(survival(folder, inputs, options.kills, 4, options.pause))

@@ -32,13 +32,15 @@ _PACKAGES = {
     "onnxruntime": "onnx",
     "west": "boards",
     "pyocd": "boards",
+    "tornado": "rack",
 }
-_OPTIONAL = ("exact", "onnx", "boards")
+_OPTIONAL = ("exact", "onnx", "boards", "rack")
 _PURPOSE = {
     "full": "",
     "exact": "--algorithm exact",
     "onnx": "ONNX models, quantize",
     "boards": "firmware on real boards",
+    "rack": "the tracker of tvm-patch rack",
 }
 _OPTIONAL_TOOLS = ("cmake", "cc", "ninja", "dtc", "openocd")
 

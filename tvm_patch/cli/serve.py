@@ -81,7 +81,12 @@ def serve(
     if served.machine is not None:
         find_tool(EMULATOR)
     settings = AgentSettings(
-        board, key or board, host, rpc_port, tracker=address, custom_host=custom_address
+        board,
+        board if key is None else key,
+        host,
+        rpc_port,
+        tracker=address,
+        custom_host=custom_address,
     )
     station = Station(
         served,

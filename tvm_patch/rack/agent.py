@@ -9,6 +9,7 @@ tracker's messages and the server loop are TVM's.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -103,6 +104,11 @@ class Agent:
         Told what goes on.
     lifeline : Connection or None
         The agent ends when the other end of it is closed.
+
+    Raises
+    ------
+    RackError
+        If it cannot listen where it is to, or its key is none.
     """
 
     def __init__(
@@ -113,6 +119,8 @@ class Agent:
         say: Say,
         lifeline: Connection | None = None,
     ) -> None:
+        if not settings.key or settings.key.split() != [settings.key]:
+            raise RackError(f"{settings.key!r} is no key", hint="a key is one word")
         self._settings = settings
         self._serve = serve
         self._say = say
@@ -233,15 +241,13 @@ class Agent:
             return
         try:
             options = self._shake_hands(client)
-        except (OSError, struct.error, UnicodeDecodeError):
+            timeout_s = None if options is None else _session_timeout_s(options)
+        except (OSError, struct.error, ValueError):
             options = None
         if options is None:
             client.close()
-            return
-        timeout_s = next(
-            (float(o.removeprefix("-timeout=")) for o in options if o.startswith("-timeout=")), None
-        )
-        self._begin_session(client, f"{address[0]}:{address[1]}", timeout_s)
+        else:
+            self._begin_session(client, f"{address[0]}:{address[1]}", timeout_s)
 
     def _shake_hands(self, client: socket.socket) -> list[str] | None:
         """Let in who knows the match key; None for everybody else."""
@@ -333,6 +339,15 @@ def _listen(settings: AgentSettings) -> socket.socket:
         f"{last.strerror or last}",
         hint="choose another --rpc-port or --host",
     )
+
+
+def _session_timeout_s(options: list[str]) -> float | None:
+    """Read what the client has behind its key: ``-timeout=SECONDS``."""
+    for option in options:
+        name, _, value = option.partition("=")
+        if name == "-timeout" and math.isfinite(seconds := float(value)) and seconds > 0:
+            return seconds
+    return None
 
 
 def _notice_dead_peers(client: socket.socket) -> None:

@@ -198,7 +198,7 @@ class Rack:
                 dead = [agent for agent in self._agents if not agent.process.is_alive()]
                 if dead or time.monotonic() > deadline:
                     what = dead[0].label if dead else "the rack"
-                    raise RackError(f"{what}: does not start", hint="run it with --verbose")
+                    raise RackError(f"{what}: does not start", hint="it has said why above")
                 time.sleep(0.05)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from tvm_patch.errors import (
+    BoardError,
     BoardLostError,
+    DeviceError,
     DeviceRestartedError,
     DeviceSilentError,
     ProtocolError,
@@ -37,6 +39,7 @@ _DOUBTS = 3
 class _Loaded:
     firmware: Firmware
     session: Session | None = None
+    is_flashed: bool = False
     has_answered: bool = False
 
 
@@ -125,7 +128,6 @@ class BoardKeeper:
         """
         self.close()
         self._loaded = _Loaded(firmware)
-        self._bench.flash(firmware)
         self.run(lambda session: None)
 
     def run(self, work: Callable[[Session], _Result]) -> _Result:
@@ -141,7 +143,8 @@ class BoardKeeper:
         DeviceError
             If the network or its firmware fails.
         DeviceSilentError
-            If this firmware never answers, on a board where others do.
+            If this firmware never answers on a board where others do, or the network does not
+            come to an end.
         BoardLostError
             If the board does not come back.
         """
@@ -151,12 +154,13 @@ class BoardKeeper:
         failure: TvmPatchError | None = None
         for attempt in range(_TRIES):
             try:
-                if failure is not None:
-                    self._bring_back(loaded, power=attempt >= _TRIES // 2)
+                if not loaded.is_flashed:
+                    self._flash(loaded, power=attempt >= _TRIES // 2)
                 return work(self._open(loaded))
             except _BOARD_FAILS as error:
                 failure = error
                 self._close(loaded)
+                loaded.is_flashed = False
                 self._say(f"try {attempt + 1} of {_TRIES}: {error.message}")
             except TvmPatchError:
                 # The firmware may have died of it; whoever comes next starts it anew.
@@ -186,7 +190,7 @@ class BoardKeeper:
             loaded.session.close()
             loaded.session = None
 
-    def _bring_back(self, loaded: _Loaded, *, power: bool) -> None:
+    def _flash(self, loaded: _Loaded, *, power: bool) -> None:
         if power:
             try:
                 if self._bench.power_cycle():
@@ -196,11 +200,18 @@ class BoardKeeper:
         # Flashing resets the core on the way.
         try:
             self._bench.flash(loaded.firmware)
-        except TvmPatchError as error:
+        except (BoardError, DeviceError) as error:
             raise DeviceSilentError(f"{self._name}: cannot be flashed: {error.message}") from error
+        loaded.is_flashed = True
 
     def _verdict(self, loaded: _Loaded, failure: TvmPatchError) -> TvmPatchError:
         """Whose fault it is, once nothing has helped."""
+        if self._answers(loaded.firmware):
+            return DeviceSilentError(
+                f"{self._name}: answers, but what it was to do does not come to an end "
+                f"({failure.message})",
+                hint="does the network end on the emulator? Its agent may allow it more time",
+            )
         if loaded.has_answered:
             return self._lost(failure)
         probe = self._memory.known_good()
@@ -229,6 +240,6 @@ class BoardKeeper:
             self._bench.flash(firmware)
             self._bench.open(firmware).close()
         except TvmPatchError as error:
-            self._say(f"a firmware that ran before does not answer either: {error.message}")
+            self._say(f"flashed once more: {error.message}")
             return False
         return True

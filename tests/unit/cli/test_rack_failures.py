@@ -84,6 +84,15 @@ def test_an_address_that_is_not_ours(tvm_patch: Run, monkeypatch: pytest.MonkeyP
     assert "cannot listen at 192.0.2.1:9091" in result.stderr
 
 
+@pytest.mark.parametrize("key", ["", "two words"])
+def test_a_key_that_is_none(key: str, tvm_patch: Run) -> None:
+    result = tvm_patch("serve", "--board", "qemu_cortex_m7", "--key", key)
+    if result.exit_code == ToolMissingError.exit_code:
+        pytest.skip("qemu-system-arm is not installed")
+    assert result.exit_code == RackError.exit_code
+    assert f"{key!r} is no key" in result.stderr
+
+
 def test_a_rack_of_other_boards(tvm_patch: Run) -> None:
     result = tvm_patch("rack", "--boards", "stm32f746g_disco:2")
     assert result.exit_code == BoardError.exit_code

@@ -18,6 +18,7 @@ from tvm_patch.errors import (
     DeviceSilentError,
     ProtocolError,
     RackError,
+    ToolMissingError,
 )
 from tvm_patch.micro import Firmware
 from tvm_patch.rack.bench import Bench, BoardBench
@@ -141,10 +142,34 @@ def test_a_network_that_fails_is_not_the_boards_fault(firmware: Firmware, tmp_pa
     assert len(bench.sessions) == 2
 
 
+def test_a_network_that_hangs_is_told_from_a_dead_board(firmware: Firmware, tmp_path: Path) -> None:
+    bench = FakeBench()
+    keeper = keeper_of(bench, tmp_path)
+    keeper.load(firmware)
+    with pytest.raises(DeviceSilentError, match="does not come to an end") as raised:
+        keeper.run(failing(*[DeviceSilentError("it: does not answer (run)")] * 9))
+    assert "does the network end on the emulator?" in str(raised.value)
+    assert all(session.closed for session in bench.sessions)
+    keeper.load(firmware)
+
+
+def test_a_tool_that_is_missing_is_told_at_once(firmware: Firmware, tmp_path: Path) -> None:
+    class Toolless(FakeBench):
+        def flash(self, firmware: Firmware) -> None:
+            self.done.append("flash")
+            raise ToolMissingError("no tool that flashes it is installed")
+
+    bench = Toolless()
+    with pytest.raises(ToolMissingError):
+        keeper_of(bench, tmp_path).load(firmware)
+    assert bench.done == ["flash"]
+
+
 def test_a_board_that_died_is_lost(firmware: Firmware, tmp_path: Path) -> None:
     bench = FakeBench(lambda bench: len(bench.sessions) == 0)
     keeper = keeper_of(bench, tmp_path)
     keeper.load(firmware)
+    # Another one does not help: this one has answered, so it is not its fault.
     with pytest.raises(BoardLostError, match="does not come back after 4 tries"):
         keeper.run(failing(DeviceSilentError("x")))
     assert bench.done.count("power") == 2

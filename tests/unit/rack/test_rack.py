@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 import tvm
 from tvm import rpc
+from typer.testing import CliRunner
 
 from tests.support import REPOSITORY
+from tvm_patch.cli.app import app
 from tvm_patch.errors import RackError, UnknownKeyError
 from tvm_patch.micro import open_session
 from tvm_patch.rack.artifact import ARTIFACT_NAME, pack
@@ -129,6 +131,21 @@ def test_our_client_measures_the_same(rack: RunningRack, digits_m7: Path, expect
     assert run.outputs == (expected,)
     assert run.measurement.arena_bytes == run.measurement.linked_arena_bytes
     assert run.measurement.profile[0].name == "stage0"
+
+
+def test_the_command_line_measures_behind_a_tracker(
+    rack: RunningRack, digits_m7: Path, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here.json", tmp_path / "there.json"
+    for file, options in ((here, []), (there, ["--tracker", str(rack.tracker)])):
+        arguments = ["measure", str(digits_m7), "--json", str(file), *options]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+    assert json.loads(there.read_text()) == json.loads(here.read_text())
+    arguments = ["measure", str(digits_m7), "--tracker", str(rack.tracker), "--key", "nrf52840dk"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == UnknownKeyError.exit_code
+    assert "it has: qemu_cortex_m4 (1), qemu_cortex_m7 (2)" in result.stderr
 
 
 def test_a_client_waits_for_its_turn(rack: RunningRack, digits_m7: Path) -> None:

@@ -131,6 +131,9 @@ def test_without_a_tracker_the_key_is_enough(start: Start, digits_m7: Path) -> N
     words = agent.await_words(r"serves at (\S+):(\d+), without a tracker")
     with pytest.raises(RuntimeError, match="cannot find server that matches key"):
         rpc.connect(words[1], int(words[2]), "wrong")
+    for nonsense in ("never", "nan\0", "x" * 2000):
+        with pytest.raises(RuntimeError):
+            rpc.connect(words[1], int(words[2]), f"secret -timeout={nonsense}")
     remote = rpc.connect(words[1], int(words[2]), "secret")
     remote.upload(str(digits_m7 / "firmware.tar"))
     firmware = remote.load_module("firmware.tar")
