@@ -1,4 +1,4 @@
-"""Assembly of micro-kernels on emulated cores: shapes whose ends and groups do not come out even."""
+"""Assembly of micro-kernels on emulated cores, in shapes that do not come out even."""
 
 from __future__ import annotations
 
