@@ -12,8 +12,8 @@ from .conv import ConvRow
 from .dense import Dense
 from .depthwise import DepthwiseRow
 from .depthwise_map import DepthwiseMap, WindowAxis
-from .dsp_conv import DspConvRow, dsp_conv_row
-from .dsp_dense import DspDense, dsp_dense
+from .dsp_conv import DspConvRow, dsp_conv_objection, dsp_conv_row
+from .dsp_dense import DspDense, dsp_dense, dsp_dense_objection
 from .dsp_depthwise import DepthwiseSteps, DspDepthwiseRow, depthwise_steps, dsp_depthwise_row
 from .dsp_elementwise import DspAddFlat, dsp_add
 from .elementwise import AddFlat, LookupFlat, MulFlat
@@ -78,8 +78,10 @@ __all__ = [
     "WithScratch",
     "depthwise_steps",
     "dsp_add",
+    "dsp_conv_objection",
     "dsp_conv_row",
     "dsp_dense",
+    "dsp_dense_objection",
     "dsp_depthwise_row",
     "headers_of",
     "is_small_accumulator",

@@ -15,6 +15,8 @@ from .micro_kernel import describe, implement, micro_kernel_name
 
 #: Largest constant offset of a load.
 _LARGEST_OFFSET = 4095
+#: Instructions of a block besides its words and outputs: pointers, constants, the loop.
+_OVERHEAD = 25
 _HEADERS = ("conv.h", "dot.h", "dsp.h", "pair.h", "requantise.h")
 
 
@@ -69,6 +71,31 @@ class DspConvRow:
         group_out = self.plain.out_channels // self.plain.groups
         scaling = PairScaling(self.plain.requantisation, self.narrow)
         return Pairing(self.plain.groups, group_out, self.joint, scaling)
+
+    @property
+    def instructions(self) -> int:
+        """Instructions of one call on a Cortex-M, by a model of the blocks in ``dot.h``."""
+        window = self._window
+        words = window.rows * window.segments * window.words
+        # Loads and expansions of a word's weights and of each pixel's inputs, and the products.
+        weights = 3 if self.joint else 5
+        blocks = dict.fromkeys((1, 2, 3), 0)
+        blocks[3], rest = divmod(self.plain.out_width, 3)
+        blocks[rest or 3] += 1 if rest else 0
+        turns = words // 2 if window.words > 5 else 0
+        block = sum(
+            count * (words * (weights + 7 * pixels) + 3 * turns + _OVERHEAD)
+            for pixels, count in blocks.items()
+        )
+        pairs = self.plain.groups * self._pairing.pairs
+        outputs = self.plain.out_width * self.plain.out_channels
+        return pairs * block + round(outputs * self._pairing.scaling.instructions)
+
+    @property
+    def remark(self) -> str:
+        """How sums are made and requantised."""
+        weights = "joint weights" if self.joint else "single weights"
+        return f"3 pixels x 2 channels, {weights}, {self._pairing.scaling.remark}"
 
     def pack(self, constants: Constants) -> Constants:
         """Interleave the weights of each pair of channels as SXTB16 takes them apart.
@@ -188,6 +215,17 @@ class _Window:
         return (self.segment_bytes + 3) // 4
 
 
+def dsp_conv_objection(plain: ConvRow) -> str | None:
+    """Why a convolution has no micro-kernel; None if it has."""
+    window = _Window.of(plain)
+    if window.segment_bytes < 4:
+        return f"a run of its window has {window.segment_bytes} bytes, less than a word"
+    last_pixel = min(plain.out_width, 3) - 1
+    if last_pixel * max(window.pixel_bytes, plain.out_channels) >= _LARGEST_OFFSET:
+        return "its pixels are too far apart for one pointer"
+    return None
+
+
 def dsp_conv_row(plain: ConvRow, constants: Constants) -> DspConvRow | None:
     """The micro-kernel for a convolution, if it has one.
 
@@ -201,13 +239,9 @@ def dsp_conv_row(plain: ConvRow, constants: Constants) -> DspConvRow | None:
     Returns
     -------
     DspConvRow or None
-        None where a run of the window is shorter than a word, or pixels are too far apart for
-        one pointer to reach three of them.
+        None where :func:`dsp_conv_objection` has one.
     """
-    window = _Window.of(plain)
-    last_pixel = min(plain.out_width, 3) - 1
-    stride = max(window.pixel_bytes, plain.out_channels)
-    if window.segment_bytes < 4 or last_pixel * stride >= _LARGEST_OFFSET:
+    if dsp_conv_objection(plain) is not None:
         return None
     settled = settle_constant_channels(constants, 0, plain.requantisation)
     narrow, joint = sums_and_weights(settled)

@@ -15,6 +15,8 @@ from .kernel import Constants
 from .micro_kernel import describe, implement, micro_kernel_name
 
 _HEADERS = ("dense.h", "dot.h", "dsp.h", "pair.h", "requantise.h")
+#: Instructions of a block besides its words and outputs.
+_OVERHEAD = 25
 #: Pairs of channels whose weights are interleaved.
 _BLOCK_PAIRS = 3
 
@@ -73,6 +75,22 @@ class DspDense:
         """Channels in blocks of six; the others follow pair by pair."""
         return self.plain.out_features // (2 * _BLOCK_PAIRS) * (2 * _BLOCK_PAIRS)
 
+    @property
+    def instructions(self) -> int:
+        """Instructions of one call on a Cortex-M, by a model of the blocks in ``dense.h``."""
+        weights = 7 if self.joint else 9
+        blocks = self._block_channels // (2 * _BLOCK_PAIRS)
+        alone = self._pairing.pairs - blocks * _BLOCK_PAIRS
+        dots = self._words * (blocks * (4 + 3 * weights) + alone * (3 + weights))
+        scaled = round(self.plain.out_features * self._pairing.scaling.instructions)
+        return dots + (blocks + alone) * _OVERHEAD + scaled
+
+    @property
+    def remark(self) -> str:
+        """How sums are made and requantised."""
+        weights = "joint weights" if self.joint else "single weights"
+        return f"1 pixel x 6 channels, {weights}, {self._pairing.scaling.remark}"
+
     def pack(self, constants: Constants) -> Constants:
         """Interleave the weights of three pairs of outputs, word by word.
 
@@ -129,6 +147,11 @@ class DspDense:
         return implement(self.description(), "tvmp_dense", self._numbers)
 
 
+def dsp_dense_objection(plain: Dense) -> str | None:
+    """Why a layer has no micro-kernel; None if it has."""
+    return "its vector is shorter than a word" if plain.in_features < 4 else None
+
+
 def dsp_dense(plain: Dense, constants: Constants) -> DspDense | None:
     """The micro-kernel for a fully connected layer, if it has one.
 
@@ -142,9 +165,9 @@ def dsp_dense(plain: Dense, constants: Constants) -> DspDense | None:
     Returns
     -------
     DspDense or None
-        None where the vector is shorter than a word.
+        None where :func:`dsp_dense_objection` has one.
     """
-    if plain.in_features < 4:
+    if dsp_dense_objection(plain) is not None:
         return None
     settled = settle_constant_channels(constants, 0, plain.requantisation)
     narrow, joint = sums_and_weights(settled)

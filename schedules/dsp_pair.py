@@ -64,6 +64,25 @@ class PairScaling:
             return PairForm.TIES
         return PairForm.TWICE_ANY if r.rounding == "double" else PairForm.ONCE_ANY
 
+    @property
+    def instructions(self) -> float:
+        """Instructions for one output, its store included, by a model of ``pair.h``."""
+        shared = self.numbers[1] >= 0
+        cost = {PairForm.FLOOR: 5.0, PairForm.FLOOR_TWICE: 5.0, PairForm.TIES: 6.5}
+        return cost.get(self.form, 30.0) - (1.0 if shared else 0.0)
+
+    @property
+    def remark(self) -> str:
+        """The form in words; of the general ones, why no fast one will do."""
+        if self.form < PairForm.TIES:
+            return "scaled by one floor"
+        if self.form == PairForm.TIES:
+            return "scaled with ties away from zero"
+        r = self.requantisation
+        if not self.narrow and (r.rounding == "single" or not r.small_accumulator):
+            return "scaled in general: sums are too large"
+        return f"scaled in general: shifts in [{r.shift_min}, {r.shift_max}]"
+
     def _shifts_in(self, limits: tuple[int, int]) -> bool:
         return (
             limits[0] <= self.requantisation.shift_min <= self.requantisation.shift_max <= limits[1]

@@ -173,6 +173,12 @@ def make_plan(
     )
 
 
+def instructions_of(board: Board | None) -> Instructions:
+    """What kernels for a board may use; on the host plain C stands in for the DSP extension."""
+    has_dsp = board is None or board.dsp or board.port == "host"
+    return Instructions.DSP if has_dsp else Instructions.PLAIN
+
+
 def generate(prepared: Prepared, plan: Plan, folder: Path, board: Board | None = None) -> Generated:
     """Carry out a plan and write the C.
 
@@ -182,11 +188,11 @@ def generate(prepared: Prepared, plan: Plan, folder: Path, board: Board | None =
         Its core decides which instructions the kernels use. Without one, and on the host, they are
         those of the DSP extension, with plain C for other cores.
     """
-    has_dsp = board is None or board.dsp or board.port == "host"
-    instructions = Instructions.DSP if has_dsp else Instructions.PLAIN
     module = partition(prepared.module, prepared.network, plan)
     network = read_network(module, name=prepared.imported.name)
-    model = lower_network(network, plan, c_name=prepared.imported.c_name, instructions=instructions)
+    model = lower_network(
+        network, plan, c_name=prepared.imported.c_name, instructions=instructions_of(board)
+    )
     write_model(model, folder, quantisation=prepared.quantisation)
     return Generated(model, module, folder)
 

@@ -75,7 +75,9 @@ class WeightedConstants:
         }
 
 
-def unused_channels(source: Source, constants: Mapping[Any, Array]) -> dict[Any, Array]:
+def unused_channels(
+    source: Source, constants: Mapping[Any, Array], multiple: int = 1
+) -> dict[Any, Array]:
     """Find channels without effect.
 
     Parameters
@@ -84,6 +86,8 @@ def unused_channels(source: Source, constants: Mapping[Any, Array]) -> dict[Any,
         Straight-line Relax of the dialect.
     constants : mapping
         From :func:`constant_channels`.
+    multiple : int
+        Channels without effect stay where a tensor would else not have a multiple of these.
 
     Returns
     -------
@@ -102,7 +106,8 @@ def unused_channels(source: Source, constants: Mapping[Any, Array]) -> dict[Any,
         root = bundles.root(tensor)
         if root in droppable and droppable[root].any():
             keep = ~droppable[root]
-            keep[0] |= not keep.any()
+            missing = -int(keep.sum()) % multiple if keep.any() else multiple
+            keep[np.flatnonzero(~keep)[:missing]] = True
             kept[tensor] = keep
     return {tensor: keep for tensor, keep in kept.items() if not keep.all()}
 

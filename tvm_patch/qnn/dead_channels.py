@@ -23,6 +23,8 @@ from tvm_patch.qnn.writer import FunctionWriter, substitute
 
 Array = npt.NDArray[Any]
 
+CHANNEL_MULTIPLE = 4
+
 
 @tvm.transform.module_pass(opt_level=0, name="DropDeadChannels")
 class DropDeadChannels:
@@ -32,28 +34,37 @@ class DropDeadChannels:
     which no later layer has a weight. Their channels are taken out of all tensors between the layer
     that makes them and those that read them; what a constant channel adds to a sum goes into the
     bias. Outputs of the network are the same integers, inner tensors have fewer channels.
+
+    Parameters
+    ----------
+    multiple : int
+        Tensors keep a multiple of these channels, or all: kernels take four at a time, and layers
+        of one shape share a kernel.
     """
+
+    def __init__(self, multiple: int = CHANNEL_MULTIPLE) -> None:
+        self._multiple = multiple
 
     def transform_module(self, module: tvm.IRModule, _ctx: Any) -> tvm.IRModule:
         """Rewrite every Relax function."""
-        return drop_dead_channels(module)
+        return drop_dead_channels(module, self._multiple)
 
 
-def drop_dead_channels(module: tvm.IRModule) -> tvm.IRModule:
+def drop_dead_channels(module: tvm.IRModule, multiple: int = CHANNEL_MULTIPLE) -> tvm.IRModule:
     """Leave out channels of a folded module; see :class:`DropDeadChannels`."""
     result = module.clone()
     for global_var, function in module.functions_items():
         if isinstance(function, relax.Function):
-            result.update_func(global_var, _drop(function))
+            result.update_func(global_var, _drop(function, multiple))
     return result
 
 
-def _drop(function: Any) -> Any:
+def _drop(function: Any, multiple: int) -> Any:
     # Each round may leave layers without an input that varies, or filters that nothing reads.
     while True:
         source = Source(function)
         constants = constant_channels(source)
-        kept = unused_channels(source, constants)
+        kept = unused_channels(source, constants, multiple)
         if not kept:
             return function
         function = _rewrite(function, source, kept, constants)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tvm_patch.analysis.cost import NetworkCost
 from tvm_patch.board import Board
+from tvm_patch.lower import KernelChoice
 from tvm_patch.measurement import Measurement
 from tvm_patch.plan import BufferMode, Plan, StagePlan
 from tvm_patch.report.cells import Cells, Column
@@ -80,6 +81,28 @@ def operators_table(cost: NetworkCost) -> Cells:
         Column("in + out B"),
     )
     return Cells(columns, tuple(rows), marked=marked, totals=1)
+
+
+def kernels_table(choices: Sequence[KernelChoice]) -> Cells:
+    """The kernel of every operator, what one MAC costs by its model, and why it was chosen."""
+    rows = tuple(
+        (
+            choice.operator,
+            choice.kernel,
+            choice.instructions,
+            f"{choice.estimate / choice.macs:.2f}" if choice.estimate and choice.macs else "-",
+            choice.why,
+        )
+        for choice in choices
+    )
+    columns = (
+        Column("operator", left=True, shrinks_to=12),
+        Column("kernel", left=True, shrinks_to=16, goes=1),
+        Column("core", left=True),
+        Column("est. instr/MAC", goes=2),
+        Column("why", left=True, shrinks_to=24),
+    )
+    return Cells(columns, rows, title="kernels, layer by layer")
 
 
 def stages_text(stages: Sequence[StagePlan]) -> str:

@@ -30,6 +30,27 @@ def test_inspect_lists_operators_and_totals(tvm_patch: Run, digits: Path, tmp_pa
     )
 
 
+def test_inspect_says_which_kernels_run_and_why(
+    tvm_patch: Run, digits: Path, tmp_path: Path
+) -> None:
+    record_file = tmp_path / "out.json"
+    result = tvm_patch("inspect", digits, "--kernels", "--json", record_file)
+    assert result.exit_code == 0, result.output
+    choices = {row["operator"]: row for row in json.loads(record_file.read_text())["kernels"]}
+    expand = choices["block2_expand"]
+    assert expand["instructions"] == "dsp" and "joint weights" in expand["why"]
+    # The model of the kernel's instructions, requantisation included.
+    assert 1.0 < expand["estimate"] / expand["macs"] < 3.0
+    assert choices["probabilities"]["why"] == "no micro-kernel for it"
+    result = tvm_patch(
+        *("inspect", digits, "--kernels", "--board", "qemu_cortex_m3", "--json", record_file)
+    )
+    assert result.exit_code == 0, result.output
+    choices = {row["operator"]: row for row in json.loads(record_file.read_text())["kernels"]}
+    assert {row["instructions"] for row in choices.values()} == {"plain"}
+    assert choices["block2_expand"]["why"] == "the core has no DSP extension"
+
+
 def test_plan_marks_the_chosen_one_and_writes_all_files(
     tvm_patch: Run, digits: Path, tmp_path: Path
 ) -> None:

@@ -67,14 +67,14 @@ def random_inputs(module: IRModule, rng: np.random.Generator) -> list[Any]:
 
 
 @settings(max_examples=40)
-@given(network=networks(), seed=st.integers(0, 2**32 - 1))
-def test_outputs_stay_the_same(network: RandomNetwork, seed: int) -> None:
+@given(network=networks(), seed=st.integers(0, 2**32 - 1), multiple=st.sampled_from([1, 1, 4]))
+def test_outputs_stay_the_same(network: RandomNetwork, seed: int, multiple: int) -> None:
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.tflite"
         path.write_bytes(network.model)
         module = with_dead_filters(qnn.to_integer(load_model(path).module), rng)
-    smaller = qnn.drop_dead_channels(module)
+    smaller = qnn.drop_dead_channels(module, multiple)
     qnn.verify(smaller)
     inputs = random_inputs(module, rng)
     expected = qnn.run_outputs(module, inputs)
@@ -91,7 +91,7 @@ def constants(rng: np.random.Generator, channels: int) -> dict[str, Any]:
     }
 
 
-def block(zero_point: int, dead_bias: int = 0) -> tuple[IRModule, list[int]]:
+def block(zero_point: int, dead_bias: int = 0, multiple: int = 1) -> tuple[IRModule, list[int]]:
     """Conv, depthwise, pool, conv, dense; the first conv's channels 1 and 3 are dead."""
     rng = np.random.default_rng(1)
     data = relax.Var("data", relax.TensorType([1, 6, 6, 4], "int8"))
@@ -120,7 +120,7 @@ def block(zero_point: int, dead_bias: int = 0) -> tuple[IRModule, list[int]]:
     function = writer.finish([result], is_tuple=False, attrs={})
     module = IRModule({"main": function.with_attr("global_symbol", "main")})
     names = ("first", "apart", "pool", "last", "flat")
-    smaller = qnn.drop_dead_channels(module)
+    smaller = qnn.drop_dead_channels(module, multiple)
     shapes = {var.name: static_shape(var) for var, _ in Source(smaller["main"]).bindings}
     for seed in range(3):
         inputs = random_inputs(module, np.random.default_rng(seed))
@@ -142,6 +142,13 @@ def test_a_constant_that_padding_differs_from_stays() -> None:
     assert channels == [7, 7, 7, 5, 5]
 
 
+def test_channels_stay_a_multiple_of_what_kernels_take_at_a_time() -> None:
+    _, channels = block(zero_point=-3, multiple=2)
+    assert channels == [6, 6, 6, 6, 6]
+    _, channels = block(zero_point=-3, multiple=4)
+    assert channels == [8, 8, 8, 6, 6]
+
+
 def test_what_goes_is_added_to_the_bias() -> None:
     smaller, _ = block(zero_point=-3)
     (call,) = (value for var, value in Source(smaller["main"]).bindings if var.name == "last")
@@ -158,7 +165,7 @@ def test_a_tensor_keeps_one_channel() -> None:
     weight = rng.integers(-50, 50, (2, 1, 1, 5))
     out = writer.emit(conv2d(x, weight, **constants(rng, 2), **scale), "out", is_output=True)
     module = IRModule({"main": writer.finish([out], is_tuple=False, attrs={})})
-    smaller = qnn.drop_dead_channels(module)
+    smaller = qnn.drop_dead_channels(module, 1)
     shapes = {var.name: static_shape(var) for var, _ in Source(smaller["main"]).bindings}
     assert shapes == {"dead": [1, 3, 3, 1], "out": [1, 3, 3, 2]}
     inputs = random_inputs(module, rng)
@@ -173,7 +180,7 @@ def test_half_of_a_published_network_is_dead() -> None:
     from tvm_patch.analysis import read_network
 
     module = qnn.to_integer(load_model(real_model("mlperf-vww")).module)
-    smaller = qnn.DropDeadChannels()(module)
+    smaller = qnn.DropDeadChannels(1)(module)
     macs = [read_network(mod, name="vww").graph.macs for mod in (module, smaller)]
     assert macs[0] == 7_489_664
     assert macs[1] < 3_743_000
