@@ -15,7 +15,7 @@ from .depthwise_map import DepthwiseMap, WindowAxis
 from .dsp_conv import DspConvRow, dsp_conv_objection, dsp_conv_row
 from .dsp_dense import DspDense, dsp_dense, dsp_dense_objection
 from .dsp_depthwise import DepthwiseSteps, DspDepthwiseRow, depthwise_steps, dsp_depthwise_row
-from .dsp_elementwise import DspAddFlat, dsp_add
+from .dsp_elementwise import DspAddFlat, DspMulFlat, dsp_add, dsp_mul
 from .elementwise import AddFlat, LookupFlat, MulFlat
 from .fixed_point import Arithmetic
 from .instructions import Instructions
@@ -59,6 +59,7 @@ __all__ = [
     "DspConvRow",
     "DspDense",
     "DspDepthwiseRow",
+    "DspMulFlat",
     "Fill",
     "Instructions",
     "Kernel",
@@ -83,6 +84,7 @@ __all__ = [
     "dsp_dense",
     "dsp_dense_objection",
     "dsp_depthwise_row",
+    "dsp_mul",
     "headers_of",
     "is_small_accumulator",
     "lower_to_bare",

@@ -1,4 +1,4 @@
-"""Addition by the micro-kernel of ``micro_project/kernels/elementwise.h``."""
+"""Addition and multiplication by the micro-kernels of ``micro_project/kernels/elementwise.h``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
-from .elementwise import AddFlat
-from .fixed_point import int32, saturate
+from .dsp_scaling import DspScaling
+from .elementwise import AddFlat, MulFlat
+from .fixed_point import Requantisation, int32, saturate
 from .kernel import Constants, kernel_name
 from .micro_kernel import describe, implement
 
-_HEADERS = ("dsp.h", "elementwise.h")
+_HEADERS = ("dsp.h", "elementwise.h", "requantise.h")
 Integers = npt.NDArray[np.int64]
 
 #: All int8.
@@ -180,3 +181,77 @@ def _offset(sums: Integers, wanted: Integers, shift: int, clamp: tuple[int, int]
     limit = 1 << 30
     first, last = max(first, -limit), min(last, limit)
     return (first + last) // 2 if first <= last else None
+
+
+@dataclass(frozen=True)
+class DspMulFlat:
+    """:class:`MulFlat` of two runs of the same length, or of one that is repeated.
+
+    Buffers: as the plain kernel's.
+
+    Parameters
+    ----------
+    plain : MulFlat
+        Lengths and arithmetic; :func:`dsp_mul` tells whether there is a micro-kernel for it.
+    """
+
+    plain: MulFlat
+
+    @property
+    def name(self) -> str:
+        """C identifier stem."""
+        return kernel_name(f"mul_dsp_n{self.plain.length}", self)
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """What the C includes."""
+        return _HEADERS
+
+    @property
+    def macs(self) -> int:
+        """None."""
+        return 0
+
+    def pack(self, constants: Constants) -> Constants:
+        """Nothing to pack."""
+        return {}
+
+    @property
+    def scaling(self) -> DspScaling:
+        """How products become outputs; the only scale is that of all of them."""
+        plain = self.plain
+        return DspScaling(
+            Requantisation(
+                plain.output_zero_point, plain.clamp_min, plain.clamp_max,
+                "double", plain.shift, plain.shift, small_accumulator=True,
+            )
+        )  # fmt: skip
+
+    def description(self) -> tirx.PrimFunc:
+        """The products as TE tensors."""
+        return describe(self.plain.compute())
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """One call of ``tvmp_mul``."""
+        plain = self.plain
+        numbers = (
+            plain.rhs_length,
+            plain.length // plain.rhs_length,
+            plain.lhs_zero_point,
+            plain.rhs_zero_point,
+            plain.multiplier,
+            *self.scaling.numbers,
+        )
+        return implement(self.description(), "tvmp_mul", numbers)
+
+
+def dsp_mul(plain: MulFlat) -> DspMulFlat | None:
+    """The micro-kernel for a multiplication; None for one by a number, or scaled up."""
+    kernel = DspMulFlat(plain)
+    is_run = plain.rhs_length > 1 or plain.length == 1
+    return kernel if is_run and kernel.scaling.is_fast else None

@@ -63,8 +63,8 @@ class _Binary:
         """int8 result of two int8 elements."""
         raise AssertionError("every kernel defines its element")
 
-    def prim_func(self) -> tirx.PrimFunc:
-        """Schedule: one flat loop, unrolled a little; buffers lhs, rhs, out."""
+    def compute(self) -> list[te.Tensor]:
+        """The run as TE tensors: lhs, rhs, out."""
         inner = self.rhs_length if self.rhs_length > 1 else self.length
         shape = (self.length // inner, inner)
         lhs = te.placeholder(shape, "int8", "lhs")
@@ -74,7 +74,11 @@ class _Binary:
             lambda p, c: self.element(lhs[p, c], rhs[c if self.rhs_length > 1 else 0]),
             name="out",
         )
-        return schedule_flat([lhs, rhs, out])
+        return [lhs, rhs, out]
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """Schedule: one flat loop, unrolled a little; buffers lhs, rhs, out."""
+        return schedule_flat(self.compute())
 
 
 @dataclass(frozen=True)

@@ -426,7 +426,10 @@ TVMP_DW_KEEP(tvmp_depthwise_keep_7, 7, "r2-r12, lr")
   TVMP_DW_LINE("strd r3, r4, " TVMP_DW_FRAME(weights "+10"))                                      \
   TVMP_DW_LINE("add r12, sp, #4")                                                                 \
   expand                                                                                          \
-  TVMP_DW_LINE("str r2, " TVMP_DW_FRAME(weights "+9"))
+  TVMP_DW_LINE("str r2, " TVMP_DW_FRAME(weights "+9"))                                            \
+  TVMP_DW_LINE("ldr r4, " TVMP_DW_FRAME(weights "+12"))                                           \
+  TVMP_DW_LINE("cmp r4, #2")                                                                      \
+  TVMP_DW_LINE("bls 4f")
 
 /* Four outputs requantised and written, of the last ones those that there are; again while more than
  * two are left; then one or two of their own; then the next channel. r8: out, r9: left, r11: stride. */
@@ -447,6 +450,7 @@ TVMP_DW_KEEP(tvmp_depthwise_keep_7, 7, "r2-r12, lr")
   TVMP_DW_LINE("bhi 1b")                                                                          \
   TVMP_DW_LINE("cmp r9, #0")                                                                      \
   TVMP_DW_LINE("beq 3f")                                                                          \
+  "4:\n\t"                                                                                        \
   two                                                                                             \
   TVMP_DW_LOAD(weights, "{r5-r11}")                                                               \
   TVMP_DW_TWO_##form(weights)                                                                     \

@@ -78,6 +78,49 @@ TVMP_INLINE uint32_t tvmp_sxtb16_odd(uint32_t bytes) {
 #endif
 }
 
+/* SXTAB16: both halves of a word plus bytes 0 and 2, or, with ROR #8, bytes 1 and 3. */
+TVMP_INLINE uint32_t tvmp_sxtab16(uint32_t halves, uint32_t bytes) {
+#if TVMP_HAS_DSP
+  uint32_t sums;
+  __asm__("sxtab16 %0, %1, %2" : "=r"(sums) : "r"(halves), "r"(bytes));
+  return sums;
+#else
+  return tvmp_pair(tvmp_low(halves) + (int8_t)(bytes & 0xffu),
+                   tvmp_high(halves) + (int8_t)((bytes >> 16) & 0xffu));
+#endif
+}
+
+TVMP_INLINE uint32_t tvmp_sxtab16_odd(uint32_t halves, uint32_t bytes) {
+#if TVMP_HAS_DSP
+  uint32_t sums;
+  __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(sums) : "r"(halves), "r"(bytes));
+  return sums;
+#else
+  return tvmp_sxtab16(halves, tvmp_ror8(bytes));
+#endif
+}
+
+/* SMULBB and SMULTT: the product of the low, or of the high, halves. */
+TVMP_INLINE int32_t tvmp_smulbb(uint32_t a, uint32_t b) {
+#if TVMP_HAS_DSP
+  int32_t result;
+  __asm__("smulbb %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+#else
+  return tvmp_low(a) * tvmp_low(b);
+#endif
+}
+
+TVMP_INLINE int32_t tvmp_smultt(uint32_t a, uint32_t b) {
+#if TVMP_HAS_DSP
+  int32_t result;
+  __asm__("smultt %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+#else
+  return tvmp_high(a) * tvmp_high(b);
+#endif
+}
+
 /* SMLAD: sum + low * low + high * high. */
 TVMP_INLINE int32_t tvmp_smlad(uint32_t a, uint32_t b, int32_t sum) {
 #if TVMP_HAS_DSP

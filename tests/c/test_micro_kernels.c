@@ -25,6 +25,13 @@ static void test_instructions(void) {
     CHECK(tvmp_high(tvmp_sxtb16(a)) == byte_of(a, 2));
     CHECK(tvmp_low(tvmp_sxtb16_odd(a)) == byte_of(a, 1));
     CHECK(tvmp_high(tvmp_sxtb16_odd(a)) == byte_of(a, 3));
+    CHECK((int16_t)tvmp_low(tvmp_sxtab16(b, a)) == (int16_t)((int16_t)b + byte_of(a, 0)));
+    CHECK((int16_t)tvmp_high(tvmp_sxtab16(b, a)) == (int16_t)((int16_t)(b >> 16) + byte_of(a, 2)));
+    CHECK((int16_t)tvmp_low(tvmp_sxtab16_odd(b, a)) == (int16_t)((int16_t)b + byte_of(a, 1)));
+    CHECK((int16_t)tvmp_high(tvmp_sxtab16_odd(b, a)) ==
+          (int16_t)((int16_t)(b >> 16) + byte_of(a, 3)));
+    CHECK(tvmp_smulbb(a, b) == (int16_t)a * (int16_t)b);
+    CHECK(tvmp_smultt(a, b) == (int16_t)(a >> 16) * (int16_t)(b >> 16));
     int64_t low = (int64_t)(int16_t)a * (int16_t)b;
     int64_t high = (int64_t)(int16_t)(a >> 16) * (int16_t)(b >> 16);
     CHECK((uint32_t)tvmp_smlad(a, b, (int32_t)c) == (uint32_t)(low + high + c));

@@ -18,6 +18,9 @@ from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
 from tvm_patch.schedules import Instructions
 from tvm_patch.schedules.kernel import Constants, Kernel
 
+#: Pixels from which on gathering columns pays for a depthwise convolution, by its kernel.
+_LEAST_WIDTH: Mapping[int, int] = {3: 4, 5: 3, 7: 2}
+
 
 @dataclass(frozen=True)
 class _Request:
@@ -41,6 +44,8 @@ class _Request:
         What the core has.
     scratch : Scratch or None
         Memory planned for the kernel.
+    widest : int
+        The most pixels that any of the operator's kernels makes in one call.
     """
 
     detail: OperatorDetail
@@ -51,6 +56,7 @@ class _Request:
     is_whole: bool
     instructions: Instructions
     scratch: Scratch | None
+    widest: int
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -125,6 +131,7 @@ def choose_kernels(
             is_whole=group.tiling is None,
             instructions=instructions,
             scratch=operator.scratch,
+            widest=max(widths),
         )
         kernels = choose(request)
         chosen.extend(kernels if isinstance(kernels, tuple) else (kernels,))
@@ -200,7 +207,11 @@ def _depthwise_conv2d(request: _Request) -> Kernel:
         dilation_w=attributes["dilation"][1],
         **_requantisation(request),
     )
-    if request.instructions is Instructions.DSP and request.scratch is not None:
+    if (
+        request.instructions is Instructions.DSP
+        and request.scratch is not None
+        and request.widest >= _LEAST_WIDTH[kernel_w]
+    ):
         blocks = request.scratch.blocks(request.columns)
         constants = dict(request.detail.constants)
         return schedules.dsp_depthwise_row(plain, constants, blocks) or plain
@@ -333,13 +344,14 @@ def _binary(request: _Request) -> Kernel:
     attributes["length"] = request.elements
     full = rhs == request.output.shape and len(request.inputs) == 2
     attributes["rhs_length"] = request.elements if full else prod(rhs)
+    is_micro = request.instructions is Instructions.DSP and "rhs" not in constants
     kernel: Kernel
     if request.detail.kind == "mul":
-        kernel = schedules.MulFlat(**attributes)
+        product = schedules.MulFlat(**attributes)
+        kernel = (schedules.dsp_mul(product) if is_micro else None) or product
     else:
-        plain = schedules.AddFlat(**attributes, subtract=request.detail.kind == "subtract")
-        is_micro = request.instructions is Instructions.DSP and "rhs" not in constants
-        kernel = (schedules.dsp_add(plain) if is_micro else None) or plain
+        total = schedules.AddFlat(**attributes, subtract=request.detail.kind == "subtract")
+        kernel = (schedules.dsp_add(total) if is_micro else None) or total
     return WithConstantOperand(kernel) if "rhs" in constants else kernel
 
 

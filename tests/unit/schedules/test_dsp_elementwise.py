@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvm_patch.schedules import AddFlat, DspAddFlat, dsp_add
+from tvm_patch.schedules import AddFlat, DspAddFlat, MulFlat, dsp_add, dsp_mul
 
 from . import naive
 from .execution import run_c, run_description
@@ -96,3 +96,46 @@ def test_names_tell_numbers_apart() -> None:
     assert kernel.name.startswith("add_dsp_n24_")
     assert kernel.name.isidentifier()
     assert replace(kernel, offset=kernel.offset + 1).name != kernel.name
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    zero_points=st.tuples(ZERO_POINTS, ZERO_POINTS, ZERO_POINTS),
+    multiplier=MULTIPLIERS,
+    shift=st.integers(-16, -1),
+    clamp=CLAMPS,
+)
+def test_products_of_all_pairs_equal_litert_arithmetic(
+    zero_points: tuple[int, int, int], multiplier: int, shift: int, clamp: tuple[int, int]
+) -> None:
+    plain = MulFlat(65536, 65536, *zero_points, multiplier, shift, *clamp)
+    kernel = dsp_mul(plain)
+    assert kernel is not None
+    expected = expected_product(plain, *PAIRS)
+    np.testing.assert_array_equal(run_description(kernel, PAIRS, {}).reshape(-1), expected)
+    np.testing.assert_array_equal(run_c(kernel, PAIRS, {}).reshape(-1), expected)
+
+
+def expected_product(plain: MulFlat, lhs: naive.Array, rhs: naive.Array) -> naive.Array:
+    """LiteRT's MUL."""
+    left = lhs.astype(np.int64) - plain.lhs_zero_point
+    right = np.resize(rhs, lhs.shape).astype(np.int64) - plain.rhs_zero_point
+    scaled = naive.multiply(left * right, plain.multiplier, plain.shift) + plain.output_zero_point
+    return np.clip(scaled, plain.clamp_min, plain.clamp_max).astype(np.int8)
+
+
+@pytest.mark.parametrize("lengths", [(1, 1), (7, 7), (8, 8), (30, 6), (15, 5), (24, 8)])
+def test_products_of_any_length_and_of_repeated_runs(lengths: tuple[int, int]) -> None:
+    rng = np.random.default_rng(lengths[0])
+    data: list[naive.Array] = [rng.integers(-128, 128, n).astype(np.int8) for n in lengths]
+    plain = MulFlat(*lengths, 1, -2, 3, 1500000000, -7, -128, 127)
+    kernel = dsp_mul(plain)
+    assert kernel is not None
+    expected = expected_product(plain, *data)
+    np.testing.assert_array_equal(run_c(kernel, data, {}).reshape(-1), expected)
+
+
+def test_products_with_one_number_or_scaled_up_have_no_micro_kernel() -> None:
+    plain = MulFlat(8, 8, 1, -2, 3, 1500000000, -7, -128, 127)
+    assert dsp_mul(replace(plain, rhs_length=1)) is None
+    assert dsp_mul(replace(plain, shift=0)) is None
