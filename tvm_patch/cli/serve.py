@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from tvm_patch.cli.options import BoardName, Emulate, Port, Verbose
+from tvm_patch.cli.options import BoardName, Emulate, Port, Runner, Serial, Verbose
 
 VirtualTime = Annotated[
     bool,
@@ -33,6 +33,8 @@ Host = Annotated[
 def serve(
     board: BoardName,
     port: Port = None,
+    serial: Serial = None,
+    runner: Runner = None,
     emulate: Emulate = False,
     tracker: Annotated[
         Optional[str],  # noqa: UP045
@@ -92,6 +94,8 @@ def serve(
         served,
         settings,
         port=port,
+        serial=serial,
+        runner=None if runner is None else runner.value,
         timeout_s=timeout,
         power_cycle_command=power_cycle,
         virtual_time=virtual_time,

@@ -9,6 +9,7 @@ from tvm_patch.board import Board
 from tvm_patch.micro import elf
 from tvm_patch.micro.build import Firmware
 from tvm_patch.micro.emulator import start_emulator
+from tvm_patch.micro.lock import lock_of
 from tvm_patch.micro.ports import await_own_port, find_connection
 from tvm_patch.micro.runners import (
     FlashImage,
@@ -67,6 +68,8 @@ def flash(
         If the tool is not installed.
     DoesNotFitError
         If the firmware is not for memory that the board has.
+    BoardBusyError
+        If another process works with the board.
     FlashError
         If the tool fails.
     """
@@ -82,7 +85,8 @@ def flash(
     chosen = choose_runner(board, runner, image)
     connection = find_connection(board, port=port, serial=serial)
     command = flash_command(board, chosen, image, connection.probe_serial)
-    run_tool(board, command, firmware.log_path.with_name("flash.log"), "flash it")
+    with lock_of(board, connection):
+        run_tool(board, command, firmware.log_path.with_name("flash.log"), "flash it")
     which = f" (probe {connection.probe_serial})" if connection.probe_serial else ""
     return f"flashed {board.name}{which} with {chosen}: {firmware.flash_bytes:,} bytes"
 

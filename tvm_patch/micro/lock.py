@@ -11,7 +11,9 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
+from tvm_patch.board import Board
 from tvm_patch.errors import BoardBusyError
+from tvm_patch.micro.ports import Connection
 
 # What this process, or the one that it was forked from, has locked: whoever holds a board may open
 # it as often as he likes.
@@ -96,6 +98,12 @@ class BoardLock:
             del _held[self._path]
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def lock_of(board: Board, connection: Connection) -> BoardLock:
+    """Return the lock of a board that is plugged in."""
+    # A board on its own USB has no port before it is flashed.
+    return BoardLock(connection.port or connection.probe_serial or board.name)
 
 
 def _command() -> str:

@@ -173,10 +173,11 @@ def unpack(data: bytes, board: Board, into: Path) -> Artifact:
             built.firmware,
             # Nothing that the description says leads out of the folder.
             elf_path=into / _ELF,
+            # Runners take an ELF file as well, and it is the ELF file that has been checked.
+            hex_path=into / _ELF if board.is_real else None,
+            zephyr_build_path=None,
             map_path=into / "firmware.map",
             log_path=into / "build.log",
-            hex_path=None,
-            zephyr_build_path=None,
             board=_settle(built.firmware.board, board),
         ),
     )
@@ -229,7 +230,7 @@ def _settle(claimed: Board, board: Board) -> Board:
                 board, name=claimed.name, emulated_by=claimed.emulated_by, machine=machine
             )
     elif board.machine is None and claimed_machine is None and claimed.name == board.name:
-        return board
+        return board.with_link(claimed.link)
     built_for = claimed.name if claimed.emulated_by is None else f"{claimed.name}, emulated"
     raise UploadRefusedError(
         f"{ARTIFACT_NAME}: built for {built_for}; this is {board.name}",

@@ -6,8 +6,11 @@ import os
 import subprocess
 from abc import ABC, abstractmethod
 
-from tvm_patch.errors import RackError
+from tvm_patch.board import Board
+from tvm_patch.errors import BoardError, RackError, ToolMissingError
 from tvm_patch.micro import Firmware, Session, flash, open_session
+from tvm_patch.micro.flashing import reset_board
+from tvm_patch.micro.runners import choose_runner
 
 _HOOK_TIMEOUT_S = 120.0
 
@@ -36,6 +39,16 @@ class Bench(ABC):
         """
 
     @abstractmethod
+    def reset(self, firmware: Firmware) -> bool:
+        """Start the core anew, whatever it does; False if nothing can do that here.
+
+        Raises
+        ------
+        TvmPatchError
+            If that fails.
+        """
+
+    @abstractmethod
     def power_cycle(self) -> bool:
         """Cut the board's power and give it back; False if nothing can do that here.
 
@@ -51,35 +64,60 @@ class BoardBench(Bench):
 
     Parameters
     ----------
-    name : str
-        The board's name.
+    board : Board
+        The board.
     port : str or None
-        Serial port of a real board.
+        Serial port of a real board; None finds it each time, since it may change.
+    serial : str or None
+        Serial number of its debug probe, where several are plugged in.
+    runner : str or None
+        Tool that flashes a real board; None takes the first installed one that can.
     timeout_s : float
         How long the device may work without a word.
     power_cycle_command : str or None
         Shell command that cuts the board's power and gives it back. It finds the board in
-        ``TVM_PATCH_BOARD`` and its port in ``TVM_PATCH_PORT``.
+        ``TVM_PATCH_BOARD``, its port in ``TVM_PATCH_PORT`` and its probe's serial number in
+        ``TVM_PATCH_SERIAL``.
+
+    Raises
+    ------
+    BoardError
+        If the runner cannot flash the board from a single file.
+    ToolMissingError
+        If no runner is installed.
     """
 
     def __init__(
         self,
-        name: str,
+        board: Board,
         *,
         port: str | None = None,
+        serial: str | None = None,
+        runner: str | None = None,
         timeout_s: float = 60.0,
         power_cycle_command: str | None = None,
     ) -> None:
-        self._name = name
+        self._name = board.name
+        self._is_real = board.is_real
         self._port = port
+        self._serial = serial
+        self._runner = _choose_runner(board, runner) if board.is_real else None
         self._timeout_s = timeout_s
         self._power_cycle_command = power_cycle_command
 
     def flash(self, firmware: Firmware) -> None:
-        flash(firmware, port=self._port)
+        flash(firmware, port=self._port, serial=self._serial, runner=self._runner)
 
     def open(self, firmware: Firmware) -> Session:
-        return open_session(firmware, port=self._port, timeout_s=self._timeout_s)
+        return open_session(
+            firmware, port=self._port, serial=self._serial, timeout_s=self._timeout_s
+        )
+
+    def reset(self, firmware: Firmware) -> bool:
+        if not self._is_real:
+            return True  # a new session is a new emulator
+        reset_board(firmware, serial=self._serial)
+        return True
 
     def power_cycle(self) -> bool:
         if self._power_cycle_command is None:
@@ -97,6 +135,7 @@ class BoardBench(Bench):
                     **os.environ,
                     "TVM_PATCH_BOARD": self._name,
                     "TVM_PATCH_PORT": self._port or "",
+                    "TVM_PATCH_SERIAL": self._serial or "",
                 },
             )
         except subprocess.TimeoutExpired as error:
@@ -110,3 +149,30 @@ class BoardBench(Bench):
                 + (f": {said[-1]}" if said else "")
             )
         return True
+
+
+def _choose_runner(board: Board, wanted: str | None) -> str:
+    """The runner to flash an uploaded file with: west wants the folder that it was built in."""
+    if wanted == "west":
+        raise BoardError(
+            f"{board.name}: west flashes from the folder of a build, which an agent does not have",
+            hint="choose --runner pyocd or --runner openocd",
+        )
+    if wanted is not None:
+        return choose_runner(board, wanted)
+    missing: ToolMissingError | None = None
+    for runner in board.probe.runners if board.probe is not None else ():
+        if runner != "west":
+            try:
+                return choose_runner(board, runner)
+            except ToolMissingError as error:
+                missing = missing or error
+            except BoardError:
+                continue
+    if missing is not None:
+        raise missing
+    raise BoardError(
+        f"{board.name}: only west flashes it, from the folder of a build, which an agent does not "
+        "have",
+        hint="measure on it from the machine that it is plugged into: tvm-patch deploy",
+    )

@@ -154,8 +154,10 @@ class BoardKeeper:
         failure: TvmPatchError | None = None
         for attempt in range(_TRIES):
             try:
+                if failure is not None:
+                    self._bring_back(loaded, power=attempt >= _TRIES // 2)
                 if not loaded.is_flashed:
-                    self._flash(loaded, power=attempt >= _TRIES // 2)
+                    self._flash(loaded)
                 return work(self._open(loaded))
             except _BOARD_FAILS as error:
                 failure = error
@@ -190,14 +192,21 @@ class BoardKeeper:
             loaded.session.close()
             loaded.session = None
 
-    def _flash(self, loaded: _Loaded, *, power: bool) -> None:
-        if power:
+    def _bring_back(self, loaded: _Loaded, *, power: bool) -> None:
+        """Reset the board; cut its power where that cannot be done, or has not helped."""
+        try:
+            was_reset = self._bench.reset(loaded.firmware)
+        except TvmPatchError as error:
+            self._say(error.message)
+            was_reset = False
+        if power or not was_reset:
             try:
                 if self._bench.power_cycle():
                     self._say("power cycled")
             except RackError as error:
                 self._say(error.message)
-        # Flashing resets the core on the way.
+
+    def _flash(self, loaded: _Loaded) -> None:
         try:
             self._bench.flash(loaded.firmware)
         except (BoardError, DeviceError) as error:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from tvm_patch.board import Board
 from tvm_patch.errors import BoardError
-from tvm_patch.micro.lock import BoardLock
+from tvm_patch.micro.lock import lock_of
+from tvm_patch.micro.ports import Connection, find_connection
 from tvm_patch.rack.agent import Agent, AgentSettings
-from tvm_patch.rack.bench import Bench, BoardBench
+from tvm_patch.rack.bench import BoardBench
 from tvm_patch.rack.ending import ended_by_sigterm
 from tvm_patch.rack.keeper import BoardKeeper, BoardMemory, Say
 from tvm_patch.rack.serving import ServedBoard, ServedSession
@@ -30,8 +30,11 @@ class Station:
         Real or emulated; not the host.
     agent : AgentSettings
         How it is offered.
-    port : str or None
-        Serial port of a real board.
+    port, serial : str or None
+        Serial port of a real board and serial number of its debug probe; found by USB where there
+        is one such board only.
+    runner : str or None
+        Tool that flashes a real board; None takes the first installed one that can.
     timeout_s : float
         How long the device may work without a word.
     power_cycle_command : str or None
@@ -43,6 +46,8 @@ class Station:
     board: Board
     agent: AgentSettings
     port: str | None = None
+    serial: str | None = None
+    runner: str | None = None
     timeout_s: float = 60.0
     power_cycle_command: str | None = None
     virtual_time: bool = False
@@ -52,8 +57,7 @@ def serve_board(
     station: Station,
     say: Say,
     *,
-    lifeline: Connection | None = None,
-    make_bench: Callable[[Station], Bench] | None = None,
+    lifeline: Pipe | None = None,
 ) -> None:
     """Serve a board until it is lost, or the process is ended.
 
@@ -63,15 +67,15 @@ def serve_board(
         The board.
     say : Say
         Told what goes on.
-    lifeline : Connection or None
+    lifeline : multiprocessing Connection or None
         The agent ends when the other end of it is closed.
-    make_bench : callable or None
-        Makes what acts on the board; None takes what this package has for it.
 
     Raises
     ------
     BoardError
-        If it is the host, or a real board without a port.
+        If it is the host, or no board is plugged in, or several and none is chosen.
+    ToolMissingError
+        If nothing is installed that flashes it.
     BoardBusyError
         If another process works with the board.
     TrackerError
@@ -85,11 +89,20 @@ def serve_board(
             "host is no board to serve: its firmware would be any program, run on this machine",
             hint="serve an emulated board: --board qemu_cortex_m7",
         )
-    if board.is_real and station.port is None:
-        raise BoardError(f"{board.name}: a real board needs a port", hint="name it with --port")
-    bench = _board_bench(station) if make_bench is None else make_bench(station)
-    lock = nullcontext() if station.port is None else BoardLock(station.port)
-    with lock, ended_by_sigterm(), tempfile.TemporaryDirectory(prefix="tvm-patch-agent-") as folder:
+    found = _find(station)
+    bench = BoardBench(
+        board,
+        port=station.port,
+        # From now on it is this board, whatever else gets plugged in.
+        serial=found.probe_serial,
+        runner=station.runner,
+        timeout_s=station.timeout_s,
+        power_cycle_command=station.power_cycle_command,
+    )
+    # Everybody has emulators of his own.
+    lock = lock_of(board, found) if board.is_real else nullcontext()
+    folders = tempfile.TemporaryDirectory(prefix="tvm-patch-agent-")
+    with lock, ended_by_sigterm(), folders as folder:
         memory, uploads = Path(folder) / "memory", Path(folder) / "uploads"
         memory.mkdir()
 
@@ -111,10 +124,7 @@ def serve_board(
         Agent(station.agent, serve, say=say, lifeline=lifeline).run()
 
 
-def _board_bench(station: Station) -> Bench:
-    return BoardBench(
-        station.board.name,
-        port=station.port,
-        timeout_s=station.timeout_s,
-        power_cycle_command=station.power_cycle_command,
-    )
+def _find(station: Station) -> Connection:
+    if not station.board.is_real:
+        return Connection("", None)
+    return find_connection(station.board, port=station.port, serial=station.serial)

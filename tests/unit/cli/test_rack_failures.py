@@ -70,10 +70,17 @@ def test_the_host_is_no_board_to_serve(tvm_patch: Run) -> None:
     assert "host is no board to serve" in result.stderr
 
 
-def test_a_real_board_needs_a_port(tvm_patch: Run) -> None:
+def test_a_real_board_that_is_not_there(
+    tvm_patch: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tvm_patch.micro.ports.list_serial_ports", lambda: [])
+    (tmp_path / "openocd").write_text("#!/bin/sh\n")
+    (tmp_path / "openocd").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     result = tvm_patch("serve", "--board", "stm32f746g_disco")
     assert result.exit_code == BoardError.exit_code
-    assert "stm32f746g_disco: a real board needs a port" in result.stderr
+    assert "stm32f746g_disco" in result.stderr
+    assert "plug" in result.stderr
 
 
 def test_an_address_that_is_not_ours(tvm_patch: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from tvm_patch.errors import (
     ToolMissingError,
 )
 from tvm_patch.micro import Firmware
+from tvm_patch.rack import bench as bench_module
 from tvm_patch.rack.bench import Bench, BoardBench
 from tvm_patch.rack.keeper import BoardKeeper, BoardMemory
 
@@ -49,7 +50,7 @@ class FakeBench(Bench):
         self.done: list[str] = []
         self.content = b""
         self.sessions: list[FakeSession] = []
-        self.hook_works = True
+        self.hook_works = self.can_reset = True
 
     def flash(self, firmware: Firmware) -> None:
         self.done.append("flash")
@@ -60,6 +61,10 @@ class FakeBench(Bench):
             raise DeviceSilentError("it: does not answer")
         self.sessions.append(FakeSession())
         return self.sessions[-1]
+
+    def reset(self, firmware: Firmware) -> bool:
+        self.done.append("reset")
+        return self.can_reset
 
     def power_cycle(self) -> bool:
         self.done.append("power")
@@ -107,7 +112,7 @@ def test_what_a_board_fails_at_is_done_again_from_the_flash(
     keeper = keeper_of(bench, tmp_path, said)
     keeper.load(firmware)
     assert keeper.run(failing(error)) == "done"
-    assert bench.done == ["flash", "flash"]
+    assert bench.done == ["flash", "reset", "flash"]
     assert bench.sessions[0].closed
     assert said == ["try 1 of 4: x"]
 
@@ -117,7 +122,16 @@ def test_power_is_cut_when_flashing_does_not_help(firmware: Firmware, tmp_path: 
     keeper = keeper_of(bench, tmp_path)
     keeper.load(firmware)
     assert keeper.run(failing(DeviceSilentError("x"), DeviceSilentError("y"))) == "done"
-    assert bench.done == ["flash", "flash", "power", "flash"]
+    assert bench.done == ["flash", "reset", "flash", "reset", "power", "flash"]
+
+
+def test_power_is_cut_where_nothing_resets(firmware: Firmware, tmp_path: Path) -> None:
+    bench = FakeBench()
+    bench.can_reset = False
+    keeper = keeper_of(bench, tmp_path)
+    keeper.load(firmware)
+    assert keeper.run(failing(DeviceSilentError("x"))) == "done"
+    assert bench.done == ["flash", "reset", "power", "flash"]
 
 
 def test_a_hook_that_fails_is_told_and_gone_on_without(firmware: Firmware, tmp_path: Path) -> None:
@@ -216,11 +230,54 @@ def test_where_nothing_ever_answered_doubts_add_up(firmware: Firmware, tmp_path:
         keeper_of(bench, tmp_path).load(firmware)
 
 
-def test_the_hook_finds_the_board_in_its_environment(tmp_path: Path) -> None:
+DISCO = load_board("stm32f746g_disco")
+
+
+def tools(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
+    """Have these on the PATH and nothing else."""
+    for name in names:
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_the_hook_finds_the_board_in_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools(monkeypatch, tmp_path, "pyocd")
     note = tmp_path / "note"
-    command = f'echo "$TVM_PATCH_BOARD at $TVM_PATCH_PORT" > {note}'
-    assert BoardBench("disco", port="/dev/ttyX", power_cycle_command=command).power_cycle()
-    assert note.read_text() == "disco at /dev/ttyX\n"
-    assert not BoardBench("disco").power_cycle()
+    command = f'echo "$TVM_PATCH_BOARD at $TVM_PATCH_PORT, $TVM_PATCH_SERIAL" > {note}'
+    bench = BoardBench(DISCO, port="/dev/ttyX", serial="0042", power_cycle_command=command)
+    assert bench.power_cycle()
+    assert note.read_text() == "stm32f746g_disco at /dev/ttyX, 0042\n"
+    assert not BoardBench(DISCO).power_cycle()
     with pytest.raises(RackError, match=r"failed \(3\): no hub"):
-        BoardBench("disco", power_cycle_command="echo no hub; exit 3").power_cycle()
+        BoardBench(DISCO, power_cycle_command="echo no hub; exit 3").power_cycle()
+
+
+def test_a_real_board_is_flashed_by_what_needs_no_build_folder(
+    firmware: Firmware, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools(monkeypatch, tmp_path, "west", "pyocd")
+    calls: list[object] = []
+    monkeypatch.setattr(bench_module, "flash", lambda *a, **options: calls.append(options))
+    monkeypatch.setattr(bench_module, "reset_board", lambda *a, **options: calls.append(options))
+    bench = BoardBench(DISCO, serial="0042")
+    bench.flash(firmware)
+    assert bench.reset(firmware)
+    assert calls == [{"port": None, "serial": "0042", "runner": "pyocd"}, {"serial": "0042"}]
+    with pytest.raises(BoardError, match="west flashes from the folder of a build"):
+        BoardBench(DISCO, runner="west")
+    (tmp_path / "pyocd").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolMissingError, match=r"openocd|pyocd"):
+        BoardBench(DISCO)
+
+
+def test_an_emulated_board_needs_no_runner(
+    firmware: Firmware, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    bench = BoardBench(firmware.board)
+    bench.flash(firmware)
+    assert bench.reset(firmware)
