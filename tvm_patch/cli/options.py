@@ -194,8 +194,9 @@ BufferingOption = Annotated[
     Buffers,
     typer.Option(
         "--buffering",
-        help="How stages run: patch recomputes halos, rows keeps them in line buffers and does "
-        "no MAC twice, any takes what is better.",
+        help="How stages run: patch recomputes halos; rows keeps whole rows in line buffers, does "
+        "no MAC twice and moves little; any also goes through rows in steps of columns, which "
+        "needs least memory and takes more instructions.",
     ),
 ]
 Split = Annotated[

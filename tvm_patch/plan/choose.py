@@ -40,7 +40,9 @@ class Requirements:
         Greatest MAC overhead F allowed, at least 1.
     buffering : {"any", "patch", "rows"}
         ``patch``: one first stage that recomputes halos. ``rows``: any number of stages that keep
-        rows in line buffers, so that no MAC is done twice. ``any``: whichever is better.
+        whole rows in line buffers, so that no MAC is done twice and little is moved. ``any``: both,
+        and stages that go through rows in steps of columns, which need less memory and take more
+        instructions, or make rows again.
     input_mode : InputMode
         ``ROWS``: the input is never resident; a callback brings its rows.
     stack_reserve_bytes : int
@@ -117,8 +119,14 @@ def enumerate_candidates(
                 return candidates
             add((stage,))
     if buffering != "patch" or not resident:
-        recompute = max_overhead > 1.0
-        space = StreamSpace(evaluator.graph, input_mode, recompute=recompute, deadline=deadline)
+        steps = buffering == "any"
+        space = StreamSpace(
+            evaluator.graph,
+            input_mode,
+            recompute=steps and max_overhead > 1.0,
+            steps=steps,
+            deadline=deadline,
+        )
         for stages in segment_sequences(space, _MOST_SEQUENCES, max_overhead=max_overhead):
             if stages:
                 add(stages)

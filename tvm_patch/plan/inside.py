@@ -111,7 +111,7 @@ class _Assignment:
         size_bytes = self._group.blocks[name].size_bytes
         self._sizes[storage] = max(self._sizes.get(storage, 0), size_bytes)
         rates = {self._group.operators[user].holding.rate for user in (place, *readers)}
-        if (layout.holding.kept_rows and layout.steps is None) or len(rates) > 1:
+        if (layout.holding.kept_rows and layout.store is None) or len(rates) > 1:
             self._kept.add(storage)
 
     def _is_in_run(self, layout: OperatorLayout) -> bool:

@@ -164,6 +164,8 @@ class StreamSpace:
         Whether its inputs are resident or brought row by row.
     recompute : bool
         Whether rows may be computed more than once.
+    steps : bool
+        Whether rows may be gone through in steps of columns.
     deadline : Deadline or None
         Once it has passed, all further operators are left on their own.
     """
@@ -174,9 +176,11 @@ class StreamSpace:
         input_mode: InputMode = InputMode.RESIDENT,
         *,
         recompute: bool = True,
+        steps: bool = True,
         deadline: Deadline | None = None,
     ) -> None:
         self.graph = graph
+        self._steps = steps
         self.recompute = recompute
         self._fetched = graph.inputs if input_mode is InputMode.ROWS else ()
         self._deadline = deadline or Deadline()
@@ -196,7 +200,7 @@ class StreamSpace:
             last = graph.operators[end - 1]
             if last.access not in (Access.ROWS, Access.ACCUMULATE) or not last.streamable:
                 return
-            variants = stream_variants(graph, begin, end)
+            variants = stream_variants(graph, begin, end, steps=self._steps)
             yield Hop(self, begin, end, variants)
 
     @cached_property

@@ -65,15 +65,17 @@ class Variants:
     recomputing: tuple[tuple[Variant, ...], ...]
 
 
-def stream_variants(graph: Graph, begin: int, end: int) -> Variants:
+def stream_variants(graph: Graph, begin: int, end: int, *, steps: bool = True) -> Variants:
     """Ways to stream operators ``begin`` to ``end - 1``.
 
     Whole rows throughout; then steps of columns, ever narrower, either in one run or in runs that
     hand on the tensors with the smallest rows. Rows inside these runs may also be made again for
-    each tile.
+    each tile. Without ``steps`` there are whole rows only.
     """
     operators = graph.operators[begin:end]
     output = graph.tensor[operators[-1].paced_by]
+    if not steps:
+        return Variants(((Variant(1, output.width),),), ())
     stepped = operators[:-1] if operators[-1].access is Access.ACCUMULATE else operators
     narrow = narrow_runs(graph, stepped)
     widths = [output.width, *(width for width in _STEP_WIDTHS if width < output.width)]
