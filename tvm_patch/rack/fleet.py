@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from multiprocessing import connection as multiprocessing_connection
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
+from pathlib import Path
 
 from tvm_patch.board import load_board
 from tvm_patch.errors import BoardError, RackError, TvmPatchError
@@ -43,7 +45,7 @@ def parse_boards(text: str) -> list[BoardCount]:
     BoardError
         If there is no such board, or it is not an emulated one.
     """
-    found: list[BoardCount] = []
+    found: dict[str, int] = {}
     for entry in text.split(","):
         name, separator, count = entry.strip().partition(":")
         if not name or (separator and not (count.isdecimal() and int(count) > 0)):
@@ -56,10 +58,10 @@ def parse_boards(text: str) -> list[BoardCount]:
                 f"{name}: is not an emulated board",
                 hint="a real one is served with: tvm-patch serve --board NAME --port DEVICE",
             )
-        found.append(BoardCount(name, int(count) if separator else 1))
-    if sum(board.count for board in found) > _BOARDS_MAX:
+        found[name] = found.get(name, 0) + (int(count) if separator else 1)
+    if sum(found.values()) > _BOARDS_MAX:
         raise RackError(f"{text}: more than {_BOARDS_MAX} boards")
-    return found
+    return [BoardCount(name, count) for name, count in found.items()]
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Rack:
     Parameters
     ----------
     boards : sequence of BoardCount
-        What is in it. The key of a board is its name.
+        What is in it, each kind once. The key of a board is its name.
     host : str
         Address that all of them listen at.
     port : int
@@ -113,19 +115,25 @@ class Rack:
         self._context = get_context("fork")
         self._agents: list[_Agent] = []
         self._tracker = TrackerProcess(host, port)
+        # Not the agents': what is killed cleans nothing up.
+        self._folder = tempfile.TemporaryDirectory(prefix="tvm-patch-rack-")
         try:
             for kind in boards:
                 for number in range(kind.count):
                     settings = AgentSettings(
                         kind.name, kind.name, host, tracker=self._tracker.address
                     )
+                    label = f"{kind.name} {number + 1}"
+                    folder = Path(self._folder.name) / label.replace(" ", "-")
+                    folder.mkdir()
                     station = Station(
                         load_board(kind.name),
                         settings,
                         timeout_s=timeout_s,
                         virtual_time=virtual_time,
+                        folder=folder,
                     )
-                    self._agents.append(self._start(f"{kind.name} {number + 1}", station))
+                    self._agents.append(self._start(label, station))
             self._await_all(boards)
         except BaseException:
             self.close()
@@ -170,6 +178,7 @@ class Rack:
                 agent.process.join()
         self._agents = []
         self._tracker.close()
+        self._folder.cleanup()
 
     def _start(self, label: str, station: Station) -> _Agent:
         ours, theirs = self._context.Pipe()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -41,6 +41,8 @@ class Station:
         Cuts a real board's power and gives it back.
     virtual_time : bool
         Whether ``time_evaluator`` takes an emulator's instructions for nanoseconds.
+    folder : Path or None
+        For uploads and what is known of the board; None takes one that goes with the agent.
     """
 
     board: Board
@@ -51,6 +53,7 @@ class Station:
     timeout_s: float = 60.0
     power_cycle_command: str | None = None
     virtual_time: bool = False
+    folder: Path | None = None
 
 
 def serve_board(
@@ -101,10 +104,9 @@ def serve_board(
     )
     # Everybody has emulators of his own.
     lock = lock_of(board, found) if board.is_real else nullcontext()
-    folders = tempfile.TemporaryDirectory(prefix="tvm-patch-agent-")
-    with lock, ended_by_sigterm(), folders as folder:
+    with lock, ended_by_sigterm(), _folder_of(station) as folder:
         memory, uploads = Path(folder) / "memory", Path(folder) / "uploads"
-        memory.mkdir()
+        memory.mkdir(exist_ok=True)
 
         def serve(descriptor: int) -> bool:
             # A session that was killed has left its files.
@@ -128,3 +130,9 @@ def _find(station: Station) -> Connection:
     if not station.board.is_real:
         return Connection("", None)
     return find_connection(station.board, port=station.port, serial=station.serial)
+
+
+def _folder_of(station: Station) -> AbstractContextManager[str | Path]:
+    if station.folder is not None:
+        return nullcontext(station.folder)
+    return tempfile.TemporaryDirectory(prefix="tvm-patch-agent-")

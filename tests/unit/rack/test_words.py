@@ -48,7 +48,7 @@ def test_no_addresses(text: str) -> None:
 
 
 def test_boards() -> None:
-    assert parse_boards("qemu_cortex_m7:4, qemu_cortex_m4") == [
+    assert parse_boards("qemu_cortex_m7:3, qemu_cortex_m4,qemu_cortex_m7") == [
         BoardCount("qemu_cortex_m7", 4),
         BoardCount("qemu_cortex_m4", 1),
     ]
