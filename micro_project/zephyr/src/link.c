@@ -79,6 +79,13 @@ void tvm_patch_link_open(void) {
 #endif
   uart_irq_callback_user_data_set(uart, on_interrupt, NULL);
   uart_irq_rx_enable(uart);
+  /* A byte that has come before gives no interrupt on some UARTs, and keeps others out. */
+  uint8_t first;
+  const unsigned int key = irq_lock();
+  if (uart_poll_in(uart, &first) == 0) {
+    (void)ring_buf_put(&received, &first, 1);
+  }
+  irq_unlock(key);
 }
 
 static size_t poll_received(uint8_t *data) {
