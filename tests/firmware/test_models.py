@@ -93,5 +93,5 @@ def test_person_det_patched_needs_half(tmp_path: Path) -> None:
 
 
 def test_a_big_model_does_not_fit_four_kilobytes() -> None:
-    with pytest.raises(DoesNotFitError, match="4096"):
+    with pytest.raises(DoesNotFitError, match="4,096"):
         make_plan(prepared("mcunet-in3"), Requirements(ram_bytes=4096))

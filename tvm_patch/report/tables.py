@@ -222,14 +222,16 @@ def boards_table(boards: Sequence[Board], plugged_in: Mapping[str, str] | None =
                 board.description,
             )
         )
+    # In a narrow terminal the columns go that tell least.
+    is_empty = not any(plugged_in.values())
     columns = (
         Column("board", left=True),
         Column("core", left=True),
         Column("clock", goes=2),
         Column("flash"),
         Column("SRAM"),
-        Column("runs on", left=True),
-        Column("plugged in", left=True, goes=3),
+        Column("runs on", left=True, goes=0 if is_empty else 3),
+        Column("plugged in", left=True, goes=3 if is_empty else 0),
         Column("description", left=True, shrinks_to=16, goes=1),
     )
     return Cells(columns, tuple(rows))

@@ -37,7 +37,9 @@ def test_build_only_stops_at_the_firmware(tvm_patch: Run, digits: Path, tmp_path
     out = tmp_path / "out"
     result = tvm_patch("deploy", digits, "--board", "host", "--layers", "--build-only", "-o", out)
     assert result.exit_code == 0, result.output
-    assert str(out / "firmware" / "firmware.elf") in result.stdout
+    # Long paths are folded at the width of the terminal.
+    printed = result.stdout.replace("\n", "")
+    assert str(out / "firmware" / "firmware.elf").replace("/", "") in printed.replace("/", "")
     assert "bit-exact" not in result.stdout
     assert tvm_patch("measure", out).exit_code == 0
 

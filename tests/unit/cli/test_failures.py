@@ -19,7 +19,8 @@ from tvm_patch.validation import Validation
 def assert_refused(result: object, exit_code: int, *words: str) -> None:
     assert result.exit_code == exit_code, result.output  # type: ignore[attr-defined]
     lines = result.stderr.strip().splitlines()  # type: ignore[attr-defined]
-    assert 1 <= len(lines) <= 2, lines
+    # What happened, what would do, and the way out.
+    assert 1 <= len(lines) <= 4, lines
     assert lines[0].startswith("error: ")
     for word in words:
         assert word in " ".join(lines)

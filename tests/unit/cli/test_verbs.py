@@ -64,7 +64,7 @@ def test_plan_marks_the_chosen_one_and_writes_all_files(
     assert result.exit_code == 0
     plan = Plan.load(plan_file)
     assert f"arena {plan.memory.arena_bytes:,} bytes" in result.stdout
-    assert "22 mean" in result.stdout, "what falls back is named"
+    assert "23 mean" in result.stdout, "what falls back is named"
     assert plan.stages
     assert plan.memory.arena_bytes <= 48 * 1024
     assert picture.read_bytes().startswith(b"\x89PNG")

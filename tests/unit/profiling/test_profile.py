@@ -112,7 +112,7 @@ def test_the_operators_of_streamed_stages_add_up_to_the_inference(tmp_path: Path
         whole = session.run().instructions
     profile = profile_model(generated.folder, board, tmp_path / "profile", [image])
     # Besides what it costs itself, a mark makes the compiler keep values elsewhere.
-    assert profile.units == pytest.approx(whole, abs=8 * profile.marks)
+    assert profile.units == pytest.approx(whole, abs=12 * profile.marks)
     assert profile.units == pytest.approx(whole, rel=0.02)
     names = {operator.name for operator in prepared.network.graph.operators}
     assert names <= {operator.name for operator in profile.operators}

@@ -141,6 +141,7 @@ def test_c_spells_out_the_taps_inside_and_no_condition(kernel: DepthwiseMap) -> 
 def test_only_taps_that_are_ever_inside_are_kept() -> None:
     data, constants = random_arguments(TINY, 2)
     assert data.shape == (2, 2, 6)
+    constants["bias"][...] = 0  # no channel is constant, so all keep their weights
     packed = TINY.pack(constants)["weight"]
     assert packed.shape == (6, 3, 3)
     np.testing.assert_array_equal(packed, constants["weight"][2:5, 2:5].transpose(2, 0, 1))
@@ -159,17 +160,17 @@ def test_window_that_sees_padding_at_the_ends_only() -> None:
     assert (beyond.outputs, beyond.valid_taps, beyond.used) == (2, 4, range(2, 5))
 
 
-def test_biases_may_come_to_the_limit_but_not_beyond() -> None:
+def test_biases_at_the_limit_belong_to_constant_channels_and_are_settled() -> None:
     kernel = replace(TINY, small_accumulator=False, input_zero_point=1)
     _, constants = random_arguments(kernel, 3)
     constants["weight"][...] = 0
     constants["weight"][0, 0] = 1
     constants["multiplier"][...] = 2**30
-    constants["bias"][...] = 2**31 - 2
-    assert kernel.pack(constants)["channels"][0, 0] == 2**31 - 1
-    constants["bias"][...] = 2**31 - 1
-    with pytest.raises(ValueError, match="exceed int32"):
-        kernel.pack(constants)
+    for bias in (2**31 - 2, 2**31 - 1):
+        constants["bias"][...] = bias
+        packed = kernel.pack(constants)
+        assert np.abs(packed["channels"][:, 0].astype(np.int64)).max() < 2**30
+        assert not packed["weight"].any()
 
 
 def test_names_follow_from_the_parameters() -> None:
