@@ -4,11 +4,12 @@ PYTHON := $(VENV)/bin/python
 TOOLCHAIN := $(VENV)/.toolchain
 DEMO_READY := $(VENV)/.demo-ready
 TEST_READY := $(VENV)/.test-ready
+RELAY_READY := .relay-venv/.ready
 C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 
 export TVM_PATCH_MODELS ?= $(abspath ../shared/models)
 
-.PHONY: help demo test lint search bench docs clean
+.PHONY: help demo relay-env test lint search bench docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -18,6 +19,8 @@ demo: $(DEMO_READY) ## From a model file to measured firmware on an emulated Cor
 
 test: $(TEST_READY) lint ## Everything that is checked: style, types, layers, unit and end-to-end tests
 	$(PYTHON) -m pytest -n 2 --dist worksteal -q tests
+
+relay-env: $(RELAY_READY) ## A TVM 0.17 that still has Relay, in .relay-venv, to test tvm_patch.relay on
 
 lint: $(TEST_READY) ## Style, types and layers
 	$(VENV)/bin/ruff check .
@@ -50,6 +53,9 @@ $(DEMO_READY): $(TOOLCHAIN) pyproject.toml
 $(TEST_READY): $(TOOLCHAIN) pyproject.toml
 	$(PYTHON) -m pip install --quiet -e '.[full,exact,onnx,rack,dev]'
 	touch $@ $(DEMO_READY)
+
+$(RELAY_READY): scripts/relay/setup.sh scripts/relay/libcuda_stub.c
+	sh scripts/relay/setup.sh $(abspath .relay-venv)
 
 clean: ## Remove what was built, not the virtual environment
 	rm -rf out build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -47,8 +47,9 @@ _IS_COMMAND = Path(sys.argv[0]).name == "tvm-patch" if getattr(sys, "argv", None
 
 
 def _has_relax() -> bool:
+    """Whether TVM is one that these passes are for: older ones have a Relax too, beside Relay."""
     try:
-        return find_spec("tvm.relax") is not None
+        return find_spec("tvm_ffi") is not None and find_spec("tvm.relax") is not None
     except ModuleNotFoundError:
         return False
 

@@ -33,6 +33,7 @@ from tvm_patch.plan.record import (
     StagePlan,
     TensorBuffering,
 )
+from tvm_patch.plan.sizes import parse_size
 from tvm_patch.plan.storage import Execution
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "layer_by_layer",
     "load_graph",
     "pareto",
+    "parse_size",
     "patch_stage",
     "row_stage",
     "stage_from_split",

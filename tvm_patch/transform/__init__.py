@@ -4,8 +4,9 @@ import tvm_ffi
 from tvm import relax
 
 from tvm_patch import errors
+from tvm_patch.plan import parse_size
 from tvm_patch.transform.ordering import reorder
-from tvm_patch.transform.patch_partition import PatchPartition, parse_size, partition, plan_of
+from tvm_patch.transform.patch_partition import PatchPartition, partition, plan_of
 
 relax.transform.PatchPartition = PatchPartition
 

@@ -7,7 +7,6 @@ cut, or given a RAM limit and left to choose.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict
 from typing import Any
 
@@ -25,28 +24,11 @@ from tvm_patch.plan import (
     Requirements,
     choose_plan,
     execution_of,
+    parse_size,
     stage_from_split,
 )
 from tvm_patch.qnn import to_integer
 from tvm_patch.transform.stage_function import PLAN_ATTRIBUTE, StageExtractor
-
-_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1 << 20, "mb": 1 << 20}
-
-
-def parse_size(text: str | int) -> int:
-    """Bytes of ``"64K"``, ``"64KB"``, ``"1M"`` or a plain number; K is 1024.
-
-    Raises
-    ------
-    PlanError
-        When it is no size.
-    """
-    if isinstance(text, int):
-        return text
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
-    if match is None or match[2].lower() not in _UNITS:
-        raise PlanError(f"{text!r} is not a size in bytes", hint="write 65536, 64K or 64KB")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
 class _PatchPartition:

@@ -1,0 +1,196 @@
+"""The pass on networks: workspace by USMP, estimates, plans, and what it refuses."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import tvm
+from tvm import relay
+
+from tests.relay.running import assert_equal_outputs, usmp_workspace_bytes
+from tvm_patch.errors import DoesNotFitError, PlanError, TvmPatchError, UnsupportedShapeError
+from tvm_patch.plan import Plan
+from tvm_patch.relay import PatchPartition, estimate_workspace_bytes, plan_of, stage_ends
+from tvm_patch.relay.testing import Builder, mobilenet_v2, resnet8
+
+CORTEX_M = "c -keys=arm_cpu,cpu -device=arm_cpu"
+
+
+def _small(layout: Any = "NHWC", precision: Any = "int8") -> tvm.IRModule:
+    """A short network whose first maps are much larger than the rest."""
+    net = Builder(layout, precision)
+    x = net.conv(net.input(32, 32, 3), 8, stride=(2, 2))
+    y = net.conv(x, 16, (1, 1))
+    y = net.conv(y, 16, groups=16)
+    x = net.add(x, net.conv(y, 8, (1, 1), activation="none"))
+    x = net.conv(x, 16, stride=(2, 2))
+    x = net.conv(x, 16, stride=(2, 2))
+    return net.module(net.classifier(x, 10))
+
+
+def _planned(mod: tvm.IRModule) -> Plan:
+    plan = plan_of(mod)
+    assert plan is not None
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("layout", "precision", "target"),
+    [("NCHW", "float32", "c"), ("NHWC", "float32", CORTEX_M), ("NHWC", "int8", "c")],
+)
+def test_the_estimate_is_what_usmp_needs(layout: str, precision: str, target: str) -> None:
+    mod = _small(layout, precision)
+    before = usmp_workspace_bytes(mod, target)
+    assert estimate_workspace_bytes(mod, target=target) == pytest.approx(before, rel=0.05)
+    split = stage_ends(mod, target=target)[-2].split
+    patched = PatchPartition(split=split, grid=(2, 2), target=target)(mod)
+    after = usmp_workspace_bytes(patched, target)
+    assert _planned(patched).memory.arena_bytes == pytest.approx(after, rel=0.05)
+    assert after < 0.75 * before
+
+
+def test_resnet8() -> None:
+    mod = resnet8("int8")
+    patched = relay.transform.PatchPartition()(mod)
+    after = usmp_workspace_bytes(patched)
+    assert _planned(patched).memory.arena_bytes == pytest.approx(after, rel=0.05)
+    assert after < 0.55 * estimate_workspace_bytes(mod)
+    assert_equal_outputs(mod, patched)
+
+
+def test_hill_climbing_is_estimated_too() -> None:
+    mod = _small("NCHW", "float32")
+    patched = PatchPartition(algorithm="hill_climb", split=stage_ends(mod)[-2].split, grid=(2, 1))(
+        mod
+    )
+    after = usmp_workspace_bytes(patched, algorithm="hill_climb")
+    assert _planned(patched).memory.arena_bytes == pytest.approx(after, rel=0.05)
+
+
+def test_mobilenet_v2_is_planned_to_a_third() -> None:
+    mod = mobilenet_v2(96, 0.35, "float32")
+    plan = _planned(PatchPartition()(mod))
+    assert 3 * plan.memory.arena_bytes <= estimate_workspace_bytes(mod)
+    assert 1.0 < plan.mac_overhead <= 1.5
+
+
+def test_a_limit_gives_the_fewest_macs_that_fit() -> None:
+    mod = _small()
+    whole = estimate_workspace_bytes(mod)
+    untouched = _planned(PatchPartition(ram=whole)(mod))
+    assert untouched.stages == () and untouched.mac_overhead == 1.0
+    loose = _planned(PatchPartition(ram=whole * 8 // 10)(mod))
+    tight = _planned(PatchPartition(ram=whole * 6 // 10)(mod))
+    assert loose.memory.arena_bytes <= whole * 8 // 10
+    assert tight.memory.arena_bytes <= whole * 6 // 10
+    assert 1.0 < loose.mac_overhead <= tight.mac_overhead
+
+
+def test_a_plan_is_carried_out_as_it_is() -> None:
+    mod = _small()
+    first = PatchPartition(split=stage_ends(mod)[-1].operator, grid=(2, 3))(mod)
+    plan = Plan.from_json(_planned(first).to_json())
+    again = PatchPartition(plan=plan)(mod)
+    assert tvm.ir.structural_equal(first["main"], again["main"])
+    assert _planned(again) == plan
+
+
+def test_equal_patches_share_their_kernels() -> None:
+    """Code grows with the kinds of patches (corners, edges, inside), not with the grid."""
+    net = Builder("NHWC", "float32")
+    x = net.conv(net.input(48, 16, 3), 4)
+    x = net.conv(x, 4, padding=(1, 1, 1, 1), stride=(2, 2))
+    mod = net.module(net.conv(x, 4, (1, 1), activation="none"))
+
+    def kernels(rows: int) -> int:
+        patched = PatchPartition(split=6, grid=(rows, 1))(mod)
+        with tvm.transform.PassContext(opt_level=3):
+            optimised, _ = relay.optimize(patched, target=tvm.target.Target("c"))
+        found: set[int] = set()
+
+        def visit(expression: Any) -> None:
+            is_kernel = isinstance(expression, relay.Call) and isinstance(
+                expression.op, relay.Function
+            )
+            if is_kernel and "conv2d" in str(expression.op):
+                found.add(tvm.ir.structural_hash(expression.op))
+
+        relay.analysis.post_order_visit(optimised["main"], visit)
+        return len(found)
+
+    assert kernels(4) == kernels(8)
+
+
+def _dynamic() -> tvm.IRModule:
+    x = relay.var("x", shape=(1, relay.Any(), 8, 3))
+    return tvm.IRModule.from_expr(relay.Function([x], relay.nn.relu(relay.nn.relu(x))))
+
+
+def _dense() -> tvm.IRModule:
+    x = relay.var("x", shape=(1, 16))
+    weight = relay.const([[0.5] * 16] * 4)
+    return tvm.IRModule.from_expr(relay.Function([x], relay.nn.relu(relay.nn.dense(x, weight))))
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "error", "words"),
+    [
+        (_dense, {}, PlanError, "no first stage"),
+        (_dynamic, {}, UnsupportedShapeError, "dynamic shape"),
+        (_small, {"ram": 100}, DoesNotFitError, "does not fit 100 bytes"),
+        (_small, {"split": 3}, PlanError, "go together"),
+        (_small, {"split": 3, "grid": (2, 2), "ram": "8K"}, PlanError, "give one of"),
+        (_small, {"split": "nowhere", "grid": (2, 2)}, PlanError, "no operator nowhere"),
+        (_small, {"split": 900, "grid": (2, 2)}, PlanError, "not between"),
+        (_small, {"split": 4, "grid": (99, 2)}, PlanError, "grid of 99x2"),
+        (_small, {"ram": "lots"}, PlanError, "not a size"),
+        (_small, {"max_overhead": 0.5}, PlanError, "overhead of 0.5"),
+        (_small, {"algorithm": "magic"}, PlanError, "no algorithm"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_changes(
+    make: Any, arguments: dict[str, Any], error: type[TvmPatchError], words: str
+) -> None:
+    mod = relay.transform.InferType()(make())
+    before = mod.astext()
+    with pytest.raises(error, match=words):
+        PatchPartition(**arguments)(mod)
+    assert mod.astext() == before
+
+
+def test_errors_keep_their_type_in_a_sequence_of_passes() -> None:
+    with pytest.raises(PlanError, match="no first stage"):
+        tvm.transform.Sequential([PatchPartition()])(_dense())
+
+
+def test_the_given_module_stays_as_it_is() -> None:
+    mod = _small()
+    before = mod.astext()
+    PatchPartition()(mod)
+    assert mod.astext() == before and plan_of(mod) is None
+
+
+def test_a_plan_of_another_network_is_refused() -> None:
+    plan = _planned(PatchPartition()(_small()))
+    with pytest.raises(PlanError, match="made for"):
+        PatchPartition(plan=plan)(_small("NCHW", "float32"))
+
+
+def test_an_unknown_operator_ends_the_stage_with_a_warning() -> None:
+    net = Builder("NCHW", "float32")
+    x = net.conv(net.input(16, 16, 3), 8)
+    x = net.conv(x, 4, stride=(2, 2))
+    x = relay.nn.depth_to_space(x, 2)
+    mod = net.module(net.conv(x, 4))
+    with pytest.warns(UserWarning, match="end before operator depth_to_space"):
+        patched = PatchPartition()(mod)
+    assert str(_planned(patched).stages[0].operators[-1]).startswith("clip")
+    assert_equal_outputs(mod, patched)
+
+
+def test_usual_ends_need_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        PatchPartition()(_small())

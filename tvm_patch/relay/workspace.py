@@ -1,0 +1,311 @@
+"""What TVM's unified static memory planner (USMP) will need: workspace of the AOT main function.
+
+Kernels run one after the other, in the order in which the executor's main function calls them.
+What one writes lives until its last reader has run, and what it allocates while it runs. USMP packs
+all of that into one pool; inputs and outputs of the network are the caller's unless it is told
+otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tvm_patch.errors import PlanError
+from tvm_patch.memory import Allocation, Buffer, Problem, allocate, lower_bound_bytes, validate
+from tvm_patch.plan import Operator, Tensor
+from tvm_patch.relay.kernels import Kernel, KernelNetwork
+from tvm_patch.relay.tiles import Block, Interval, Patch, patch_of
+
+USMP_ALGORITHMS = ("greedy_by_size", "greedy_by_conflicts", "hill_climb")
+"""What ``tir.usmp.algorithm`` may be."""
+
+
+_MOVE = Kernel()
+
+
+@dataclass
+class _Step:
+    """A kernel that runs once."""
+
+    size_bytes: int
+    inputs: tuple[int, ...]
+    kernel: Kernel = _MOVE
+    scratch_bytes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class KernelStage:
+    """A stage of kernels.
+
+    Parameters
+    ----------
+    operators : tuple of Operator
+        Its kernels in execution order.
+    tiles : tuple of Block
+        Of its output, in the order in which patches are made.
+    patch_pixel_bytes : int
+        Of a patch's output, which may have another type than the joined map.
+    """
+
+    operators: tuple[Operator, ...]
+    tiles: tuple[Block, ...]
+    patch_pixel_bytes: int
+
+
+def workspace_problem(
+    network: KernelNetwork, stage: KernelStage | None = None, *, io_in_workspace: bool = False
+) -> Problem:
+    """The packing problem that USMP has to solve.
+
+    Parameters
+    ----------
+    network : KernelNetwork
+        The network as TVM runs it, whole.
+    stage : KernelStage or None
+        What runs in patches.
+    io_in_workspace : bool
+        Whether inputs and outputs lie in the pool too (``tir.usmp.use_workspace_io``).
+    """
+    schedule = _Schedule(network, stage)
+    outputs = [schedule.tensor(name) for name in network.graph.outputs]
+    return schedule.problem(outputs, io_in_workspace)
+
+
+def pack_as_usmp(problem: Problem, algorithm: str = "greedy_by_size") -> Allocation:
+    """Pack a problem as USMP does.
+
+    Its greedy algorithms put each buffer behind all buffers in its way that have a place already,
+    and fill no gaps; by size is USMP's own choice. What its hill climbing finds is near what ours
+    does.
+
+    Parameters
+    ----------
+    algorithm : str
+        One of :data:`USMP_ALGORITHMS`.
+
+    Raises
+    ------
+    PlanError
+        If USMP has no such algorithm.
+    """
+    if algorithm not in USMP_ALGORITHMS:
+        raise PlanError(
+            f"USMP has no algorithm {algorithm!r}",
+            hint=f"choose one of {', '.join(USMP_ALGORITHMS)}",
+        )
+    if algorithm == "hill_climb" or not problem.buffers:
+        return allocate(problem, "hill_climb")
+    buffers = problem.buffers
+    conflicts = [
+        [
+            j
+            for j, other in enumerate(buffers)
+            if j != i and buffer.first_use <= other.last_use and other.first_use <= buffer.last_use
+        ]
+        for i, buffer in enumerate(buffers)
+    ]
+
+    def by_size(i: int) -> tuple[int, int]:
+        return (-buffers[i].size_bytes, -len(conflicts[i]))
+
+    def by_conflicts(i: int) -> tuple[int, int]:
+        return (-len(conflicts[i]), -buffers[i].size_bytes)
+
+    key = by_size if algorithm == "greedy_by_size" else by_conflicts
+    order = sorted(range(len(buffers)), key=lambda i: buffers[i].name, reverse=True)
+    order.sort(key=key)
+    offsets: dict[int, int] = {}
+    for i in order:
+        offsets[i] = max(
+            (offsets[j] + buffers[j].size_bytes for j in conflicts[i] if j in offsets), default=0
+        )
+    bound_bytes = lower_bound_bytes(problem)
+    arena_bytes = max(offsets[i] + buffer.size_bytes for i, buffer in enumerate(buffers))
+    allocation = Allocation(
+        offsets_bytes={buffer.name: offsets[i] for i, buffer in enumerate(buffers)},
+        arena_bytes=arena_bytes,
+        algorithm=algorithm,
+        lower_bound_bytes=bound_bytes,
+        optimal=arena_bytes == bound_bytes,
+    )
+    validate(problem, allocation)
+    return allocation
+
+
+class _Names:
+    """Names made as USMP makes them: of equal buffers it places the last by name first."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, int] = {}
+
+    def unique(self, name: str) -> str:
+        """The name, with a number where it is taken."""
+        count = self._taken.get(name)
+        if count is None:
+            self._taken[name] = 0
+            return name
+        while f"{name}_{count}" in self._taken:
+            count += 1
+        self._taken[name] = count + 1
+        self._taken[f"{name}_{count}"] = 0
+        return f"{name}_{count}"
+
+
+@dataclass
+class _Schedule:
+    """Kernels in the order of their calls: arguments first, from left to right."""
+
+    network: KernelNetwork
+    stage: KernelStage | None
+    steps: list[_Step] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._made: dict[str, int] = {}
+        graph = self.network.graph
+        for name in graph.inputs:
+            self._made[name] = self.add(graph.tensor[name].size_bytes, ())
+        self._inputs = len(self.steps)
+
+    def tensor(self, name: str) -> int:
+        """The step that makes a tensor, after all that it needs."""
+        pending = [name]
+        graph = self.network.graph
+        while pending:
+            wanted = pending[-1]
+            if wanted in self._made:
+                pending.pop()
+                continue
+            if self.stage is not None and wanted == self.stage.operators[-1].output:
+                self._made[wanted] = self._patched(self.stage)
+                continue
+            operator = graph.operators[graph.producer[wanted]]
+            missing = [x for x in operator.inputs if x not in self._made]
+            if missing:
+                pending.append(missing[0])
+                continue
+            self._made[wanted] = self._whole(operator)
+        return self._made[name]
+
+    def problem(self, outputs: Sequence[int], io_in_workspace: bool) -> Problem:
+        start, times = 0, []
+        for step in self.steps:
+            times.append(start)
+            start += step.kernel.phases
+        first = [t + step.kernel.first_write for t, step in zip(times, self.steps, strict=True)]
+        last = [t + step.kernel.phases - 1 for t, step in zip(times, self.steps, strict=True)]
+        for time, step in zip(times, self.steps, strict=True):
+            reads = step.kernel.last_reads or (step.kernel.phases - 1,) * len(step.inputs)
+            for read, phase in zip(step.inputs, reads, strict=True):
+                last[read] = max(last[read], time + phase)
+        buffers = []
+        names = _Names()
+        for i, step in enumerate(self.steps):
+            is_io = i < self._inputs or i in outputs
+            if step.size_bytes and (io_in_workspace or not is_io):
+                stop = start - 1 if i in outputs else last[i]
+                name = names.unique(f"sid_{i + 1 - self._inputs}")
+                buffers.append(Buffer(name, step.size_bytes, first[i], stop, 1))
+            for size, scratch in zip(step.scratch_bytes, step.kernel.scratch, strict=True):
+                if size:
+                    begin, stop = times[i] + scratch.first_phase, times[i] + scratch.last_phase
+                    buffers.append(Buffer(names.unique(scratch.name), size, begin, stop, 1))
+        return Problem(tuple(buffers))
+
+    def add(
+        self,
+        size_bytes: int,
+        inputs: Sequence[int],
+        kernel: Kernel = _MOVE,
+        scratch_bytes: Sequence[int] = (),
+    ) -> int:
+        """Run a kernel next; the number of its step."""
+        self.steps.append(_Step(size_bytes, tuple(inputs), kernel, tuple(scratch_bytes)))
+        return len(self.steps) - 1
+
+    def _whole(self, operator: Operator) -> int:
+        graph, kernel = self.network.graph, self.network.kernels[operator.name]
+        inputs = [self._made[name] for name in operator.inputs]
+        if kernel.is_view:
+            return inputs[0]
+        output = graph.tensor[operator.output]
+        if not output.is_map or operator.whole_inputs == operator.inputs:
+            scratch = [s.size_bytes(0, 0) for s in kernel.scratch]
+        else:
+            window = operator.window
+            reads = window.rows_read(output.height) * window.columns_read(output.width)
+            scratch = [s.size_bytes(reads, output.height * output.width) for s in kernel.scratch]
+        return self.add(output.size_bytes, inputs, kernel, scratch)
+
+    def _patched(self, stage: KernelStage) -> int:
+        graph = self.network.graph
+        for operator in stage.operators:
+            for name in operator.inputs:
+                if name not in graph.producer:
+                    self.tensor(name)
+        pixelwise = {name: kernel.pixelwise for name, kernel in self.network.kernels.items()}
+        parts = []
+        for tile in stage.tiles:
+            patch = patch_of(graph, stage.operators, tile, pixelwise)
+            writer = _PatchSchedule(self, stage, patch)
+            parts.append(writer.tensor(stage.operators[-1].output))
+        output = graph.tensor[stage.operators[-1].output]
+        return self.add(output.size_bytes, parts)
+
+
+class _PatchSchedule:
+    """The kernels of one patch."""
+
+    def __init__(self, schedule: _Schedule, stage: KernelStage, patch: Patch) -> None:
+        self._schedule = schedule
+        self._stage = stage
+        self._patch = patch
+        self._producer = {operator.output: operator for operator in stage.operators}
+        self._made: dict[str, int] = {}
+        self._slices: dict[tuple[str, Block], int] = {}
+
+    def tensor(self, name: str, pixel_bytes: int | None = None) -> int:
+        """The step that makes the patch's part of a tensor."""
+        if name in self._made:
+            return self._made[name]
+        operator = self._producer[name]
+        network = self._schedule.network
+        kernel = network.kernels[operator.name]
+        read, held = self._patch.reads[operator.name], self._patch.held[name]
+        if name == self._stage.operators[-1].output:
+            pixel_bytes = self._stage.patch_pixel_bytes
+        own_bytes = pixel_bytes or network.graph.tensor[name].pixel_bytes
+        if kernel.is_pad and read.padding.is_none and operator.inputs[0] in self._producer:
+            # Nothing to pad: what else the kernel computes becomes part of the one before.
+            self._made[name] = self.tensor(operator.inputs[0], own_bytes)
+            return self._made[name]
+        inputs = []
+        for argument in operator.inputs:
+            if argument in operator.whole_inputs:
+                inputs.append(self._schedule.tensor(argument))
+            else:
+                block = held if argument in kernel.pixelwise else read.block
+                inputs.append(self._part(argument, block, is_fused=kernel.moves_only))
+        window = operator.window
+        reads = window.rows_read(held.rows.size) * window.columns_read(held.cols.size)
+        scratch = [s.size_bytes(reads, held.pixels) for s in kernel.scratch]
+        self._made[name] = self._schedule.add(own_bytes * held.pixels, inputs, kernel, scratch)
+        return self._made[name]
+
+    def _part(self, name: str, block: Block, *, is_fused: bool) -> int:
+        """A tensor's block that a kernel reads; sliced out where it is not all that is there."""
+        tensor = self._schedule.network.graph.tensor[name]
+        if name in self._producer:
+            source, held = self.tensor(name), self._patch.held[name]
+        else:
+            source, held = self._schedule.tensor(name), _all_of(tensor)
+        if held == block or is_fused:
+            return source
+        key = (name, block)
+        if key not in self._slices:
+            self._slices[key] = self._schedule.add(block.pixels * tensor.pixel_bytes, (source,))
+        return self._slices[key]
+
+
+def _all_of(tensor: Tensor) -> Block:
+    return Block(Interval(0, tensor.height), Interval(0, tensor.width))
