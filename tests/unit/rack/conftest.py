@@ -77,7 +77,7 @@ class Program:
             time.sleep(0.02)
         return match
 
-    def await_end(self, timeout_s: float = 30.0) -> int:
+    def await_end(self, timeout_s: float = 120.0) -> int:
         """Wait until it has ended; return its exit code."""
         self._process.join(timeout_s)
         assert self._process.exitcode is not None, f"it does not end:\n{self.said}"

@@ -269,6 +269,11 @@ def test_an_emulator_killed_in_the_middle_costs_time_and_nothing_else(
         assert "try 1 of 4" in rack.program.said
 
 
+@pytest.mark.skipif(
+    "TVM_PATCH_CHAOS" not in os.environ,
+    reason="kills processes at any moment, which a busy machine may not get over in time: "
+    "set TVM_PATCH_CHAOS=1",
+)
 def test_an_agent_killed_in_the_middle_is_replaced(
     rack: RunningRack, digits_m7: Path, expected: bytes
 ) -> None:
