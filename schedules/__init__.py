@@ -13,6 +13,7 @@ from .dense import Dense
 from .depthwise import DepthwiseRow
 from .depthwise_map import DepthwiseMap, WindowAxis
 from .dsp_conv import DspConvRow, dsp_conv_objection, dsp_conv_row
+from .dsp_conv_shared import DspConvShared, dsp_conv_shared
 from .dsp_dense import DspDense, dsp_dense, dsp_dense_objection
 from .dsp_depthwise import DepthwiseSteps, DspDepthwiseRow, depthwise_steps, dsp_depthwise_row
 from .dsp_elementwise import DspAddFlat, DspMulFlat, dsp_add, dsp_mul
@@ -20,7 +21,7 @@ from .elementwise import AddFlat, LookupFlat, MulFlat
 from .fixed_point import Arithmetic
 from .instructions import Instructions
 from .kernel import Constants, Kernel
-from .micro_kernel import MicroKernel, WithScratch, headers_of
+from .micro_kernel import MicroKernel, WithArguments, WithScratch, headers_of
 from .movement import (
     CopyRow,
     Fill,
@@ -57,6 +58,7 @@ __all__ = [
     "DequantizeFlat",
     "DspAddFlat",
     "DspConvRow",
+    "DspConvShared",
     "DspDense",
     "DspDepthwiseRow",
     "DspMulFlat",
@@ -76,11 +78,13 @@ __all__ = [
     "StridedSlice",
     "Transpose",
     "WindowAxis",
+    "WithArguments",
     "WithScratch",
     "depthwise_steps",
     "dsp_add",
     "dsp_conv_objection",
     "dsp_conv_row",
+    "dsp_conv_shared",
     "dsp_dense",
     "dsp_dense_objection",
     "dsp_depthwise_row",

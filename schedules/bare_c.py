@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tvm
 from tvm import s_tir, tirx
+from tvm.tirx.buffer import is_buffer_var
 
 
 def _pipeline() -> list[tvm.ir.transform.Pass]:
@@ -41,7 +42,7 @@ def _buffers_to_pointers(func: tirx.PrimFunc) -> tirx.PrimFunc:
     params: list[tirx.Var] = []
     declarations: list[tirx.Stmt] = []
     for param in func.params:
-        if isinstance(param, tirx.Buffer):
+        if is_buffer_var(param):
             pointer = tirx.Var(param.name, tirx.buffer_data_pointer_type(param))
             declarations.append(tirx.DeclBuffer(param, data=pointer))
             params.append(pointer)

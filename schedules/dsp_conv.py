@@ -75,21 +75,22 @@ class DspConvRow:
     @property
     def instructions(self) -> int:
         """Instructions of one call on a Cortex-M, by a model of the blocks in ``dot.h``."""
+        return self.instructions_in_blocks(*divmod(self.plain.out_width, 3))
+
+    def instructions_in_blocks(self, blocks: int, rest: int = 0) -> int:
+        """The model, for rows of ``blocks`` of three pixels and one of ``rest`` pixels."""
         window = self._window
         words = window.rows * window.segments * window.words
         # Loads and expansions of a word's weights and of each pixel's inputs, and the products.
         weights = 3 if self.joint else 5
-        blocks = dict.fromkeys((1, 2, 3), 0)
-        blocks[3], rest = divmod(self.plain.out_width, 3)
-        blocks[rest or 3] += 1 if rest else 0
-        turns = words // 2 if window.words > 5 else 0
-        block = sum(
-            count * (words * (weights + 7 * pixels) + 3 * turns + _OVERHEAD)
-            for pixels, count in blocks.items()
-        )
-        pairs = self.plain.groups * self._pairing.pairs
-        outputs = self.plain.out_width * self.plain.out_channels
-        return pairs * block + round(outputs * self._pairing.scaling.instructions)
+        turns = window.rows * window.segments * (window.words // 2) if window.words > 5 else 0
+
+        def block(pixels: int) -> float:
+            scaled = 2 * pixels * self._pairing.scaling.instructions
+            return words * (weights + 7 * pixels) + 3 * turns + _OVERHEAD + scaled
+
+        each = blocks * block(3) + (block(rest) if rest else 0)
+        return round(self.plain.groups * self._pairing.pairs * each)
 
     @property
     def remark(self) -> str:
@@ -149,17 +150,21 @@ class DspConvRow:
     @property
     def _numbers(self) -> tuple[int, ...]:
         """Arguments of ``tvmp_conv_row``."""
+        window = self.window_numbers
+        shape = (self._pairing.group_out, self.plain.groups)
+        return (self.plain.out_width, *window[:6], *shape, *window[6:])
+
+    @property
+    def window_numbers(self) -> tuple[int, ...]:
+        """Those that neither the width nor the number of output channels changes."""
         window = self._window
         return (
-            self.plain.out_width,
             window.pixel_bytes,
             window.rows,
             window.row_bytes,
             window.segments,
             window.segment_step,
             window.segment_bytes,
-            self._pairing.group_out,
-            self.plain.groups,
             int(self.joint),
             *self._pairing.scaling.numbers,
         )
@@ -201,7 +206,8 @@ class _Window:
         is_run = plain.groups == 1 and (plain.dilation_w == 1 or plain.kernel_w == 1)
         return _Window(
             rows=plain.kernel_h,
-            row_bytes=row_bytes * plain.dilation_h,
+            # Of windows of one row nothing depends on it.
+            row_bytes=row_bytes * plain.dilation_h if plain.kernel_h > 1 else 0,
             segments=1 if is_run else plain.kernel_w,
             segment_step=plain.in_channels * (plain.kernel_w if is_run else plain.dilation_w),
             segment_bytes=group_in * (plain.kernel_w if is_run else 1),

@@ -38,6 +38,15 @@ class WithScratch(Protocol):
         """How much, at an address that four divides."""
 
 
+@runtime_checkable
+class WithArguments(Protocol):
+    """A kernel that serves several layers: they call it with numbers of their own."""
+
+    @property
+    def arguments(self) -> tuple[int, ...]:
+        """Behind all pointers."""
+
+
 def micro_kernel_name(stem: str, numbers: Sequence[int]) -> str:
     """Append to ``stem`` a short hash of the numbers that the C function is called with.
 
@@ -60,9 +69,14 @@ def describe(tensors: list[te.Tensor]) -> tirx.PrimFunc:
 
 
 def implement(
-    description: tirx.PrimFunc, function: str, numbers: Sequence[int], *, scratch_bytes: int = 0
+    description: tirx.PrimFunc,
+    function: str,
+    numbers: Sequence[int],
+    *,
+    scratch_bytes: int = 0,
+    arguments: Sequence[str] = (),
 ) -> tirx.PrimFunc:
-    """The implementation: ``function(pointers..., numbers...)``.
+    """The implementation: ``function(pointers..., arguments..., numbers...)``.
 
     Parameters
     ----------
@@ -74,6 +88,8 @@ def implement(
         Its remaining arguments: constants, from which the C compiler makes the kernel of the shape.
     scratch_bytes : int
         Size of one more buffer behind the description's, which the function is given as well.
+    arguments : sequence of str
+        Names of int32 parameters behind the buffers, which are handed on; see ``WithArguments``.
 
     Returns
     -------
@@ -84,8 +100,9 @@ def implement(
     if scratch_bytes:
         buffers.append(tirx.decl_buffer((scratch_bytes,), "int8", name="scratch"))
     pointers = [tirx.address_of(tirx.BufferLoad(b, [0] * len(b.shape))) for b in buffers]
-    arguments = [tirx.const(number, "int32") for number in numbers]
-    body = tirx.Evaluate(tirx.call_extern("void", function, *pointers, *arguments))
+    variables = [tirx.Var(name, "int32") for name in arguments]
+    constants = [tirx.const(number, "int32") for number in numbers]
+    body = tirx.Evaluate(tirx.call_extern("void", function, *pointers, *variables, *constants))
     root = s_tir.SBlock([], [], [], "root", body)
     realize = s_tir.SBlockRealize([], tirx.const(True, "bool"), root)
-    return tirx.PrimFunc(buffers, realize).with_attr("s_tir", True)
+    return tirx.PrimFunc([*buffers, *variables], realize).with_attr("s_tir", True)

@@ -179,7 +179,14 @@ def instructions_of(board: Board | None) -> Instructions:
     return Instructions.DSP if has_dsp else Instructions.PLAIN
 
 
-def generate(prepared: Prepared, plan: Plan, folder: Path, board: Board | None = None) -> Generated:
+def generate(
+    prepared: Prepared,
+    plan: Plan,
+    folder: Path,
+    board: Board | None = None,
+    *,
+    small_code: bool = False,
+) -> Generated:
     """Carry out a plan and write the C.
 
     Parameters
@@ -187,11 +194,17 @@ def generate(prepared: Prepared, plan: Plan, folder: Path, board: Board | None =
     board : Board or None
         Its core decides which instructions the kernels use. Without one, and on the host, they are
         those of the DSP extension, with plain C for other cores.
+    small_code : bool
+        Kernels that layers share rather than faster ones.
     """
     module = partition(prepared.module, prepared.network, plan)
     network = read_network(module, name=prepared.imported.name)
     model = lower_network(
-        network, plan, c_name=prepared.imported.c_name, instructions=instructions_of(board)
+        network,
+        plan,
+        c_name=prepared.imported.c_name,
+        instructions=instructions_of(board),
+        small_code=small_code,
     )
     write_model(model, folder, quantisation=prepared.quantisation)
     return Generated(model, module, folder)

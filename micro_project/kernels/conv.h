@@ -128,4 +128,52 @@ TVMP_INLINE void tvmp_conv_row(const int8_t *data, const int8_t *weight, const i
   }
 }
 
+/* A whole row of at least three pixels and an even number of channels, in little code.
+ *
+ * As tvmp_conv_row with one group, but pixels and channels need not be constants: layers whose
+ * windows agree share one function. There is one body, of three pixels: where they do not come out
+ * even, the first block and the second overlap. */
+TVMP_INLINE void tvmp_conv_shared(const int8_t *data, const int8_t *weight, const int32_t *channels,
+                                  int8_t *out, int32_t pixels, int32_t channel_count,
+                                  int32_t pixel_bytes, int32_t rows, int32_t row_bytes,
+                                  int32_t segments, int32_t segment_step, int32_t segment_bytes,
+                                  int32_t joint, int32_t form, int32_t exponent, int32_t clamp_min,
+                                  int32_t clamp_max) {
+  const struct tvmp_conv conv = {
+      .pixels = pixels,
+      .pixel_bytes = pixel_bytes,
+      .rows = rows,
+      .row_bytes = row_bytes,
+      .segments = segments,
+      .segment_step = segment_step,
+      .segment_bytes = segment_bytes,
+      .channels = channel_count,
+      .stride = channel_count,
+  };
+  const struct tvmp_scale scale = {
+      .form = (enum tvmp_pair_form)form,
+      .joint = joint,
+      .exponent = exponent,
+      .clamp_min = clamp_min,
+      .clamp_max = clamp_max,
+  };
+  const int32_t pair_bytes = rows * segments * tvmp_conv_words(&conv) * 8;
+  const struct tvmp_pair *pair = (const struct tvmp_pair *)channels;
+  const int32_t blocks = (pixels + 2) / 3;
+  TVMP_ROLLED for (int32_t count = channel_count / 2; count != 0; --count) {
+    const int8_t *from = data;
+    int8_t *to = out;
+    int32_t advance = pixels - 3 * (blocks - 1);
+    TVMP_ROLLED for (int32_t left = blocks; left != 0; --left) {
+      tvmp_conv_block(from, weight, pair, to, 3, 2, &conv, &scale);
+      from += advance * pixel_bytes;
+      to += advance * channel_count;
+      advance = 3;
+    }
+    weight += pair_bytes;
+    out += 2;
+    ++pair;
+  }
+}
+
 #endif

@@ -85,9 +85,17 @@ def build(
         folder = output_folder(output, model)
         if c_only:
             shown.step("generate C")
-            generate(prepared, plan, folder / "model", target.board)
+            generate(
+                prepared,
+                plan,
+                folder / "model",
+                target.board,
+                small_code=wishes.small_code,
+            )
             write_planned(folder, prepared.network.graph, plan)
             firmware = None
         else:
-            _, firmware = build_model(prepared, plan, target, folder, shown)
+            _, firmware = build_model(
+                prepared, plan, target, folder, shown, small_code=wishes.small_code
+            )
     show(*built_lines(folder, plan, firmware))

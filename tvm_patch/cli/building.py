@@ -112,7 +112,13 @@ def output_folder(output: Path | None, model: Path) -> Path:
 
 
 def build_model(
-    prepared: Prepared, plan: Plan, target: Target, folder: Path, shown: Activity
+    prepared: Prepared,
+    plan: Plan,
+    target: Target,
+    folder: Path,
+    shown: Activity,
+    *,
+    small_code: bool = False,
 ) -> tuple[Generated, Firmware]:
     """Generate C in ``folder/model``, build it in ``folder/firmware`` and describe it there.
 
@@ -129,7 +135,7 @@ def build_model(
     from tvm_patch.report.records import write_planned
 
     shown.step("generate C")
-    generated = generate(prepared, plan, folder / "model", target.board)
+    generated = generate(prepared, plan, folder / "model", target.board, small_code=small_code)
     shown.step(f"build firmware for {target.board.name}")
     graph = prepared.network.graph
     write_planned(folder, graph, plan)

@@ -122,7 +122,9 @@ def deploy(
         plan = decide(prepared.network.graph, wishes, shown).plan
         unpatched = make_plan(prepared, layers=True)
         folder = output_folder(output, model)
-        generated, firmware = build_model(prepared, plan, target, folder, shown)
+        generated, firmware = build_model(
+            prepared, plan, target, folder, shown, small_code=wishes.small_code
+        )
         if not build_only:
             shown.step("compute the reference")
             golden = reference_run(prepared, seed=seed)

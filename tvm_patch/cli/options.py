@@ -5,9 +5,10 @@ Nothing heavy is imported here: a shell that completes a command line must not w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
@@ -32,10 +33,14 @@ class Io(StrEnum):
 
 
 class Goal(StrEnum):
-    """What a plan is to be best at."""
+    """What a plan, or the code for it, is to be best at."""
 
     MEMORY = "memory"
     MACS = "macs"
+    SIZE = "size"
+
+
+_OBJECTIVES: Mapping[Goal, Literal["memory", "macs"]] = {Goal.MEMORY: "memory", Goal.MACS: "macs"}
 
 
 class InputForm(StrEnum):
@@ -163,7 +168,9 @@ Ram = Annotated[
 Optimize = Annotated[
     Optional[Goal],  # noqa: UP045
     typer.Option(
-        "--optimize", help="Least memory, or fewest MACs; with --ram, fewest MACs that fit."
+        "--optimize",
+        help="Least memory, or fewest MACs; with --ram, fewest MACs that fit. Size: the plan of "
+        "neither, in less code.",
     ),
 ]
 MaxOverhead = Annotated[
@@ -255,7 +262,7 @@ def make_requirements(
 
     return Requirements(
         ram_bytes=None if ram is None else parse_size(ram),
-        objective=None if optimize is None else optimize.value,
+        objective=None if optimize is None else _OBJECTIVES.get(optimize),
         max_overhead=max_overhead,
         buffering=buffering.value,
         input_mode=InputMode(input_form.value),

@@ -56,7 +56,8 @@ class Wishes:
             raise PlanError(
                 "--split and --grid go together", hint="for example: --split 7 --grid 4x4"
             )
-        if given and (self.optimize is not None or self.max_overhead is not None):
+        objective = None if self.optimize == Goal.SIZE else self.optimize
+        if given and (objective is not None or self.max_overhead is not None):
             raise PlanError(
                 f"{given[0]} leaves nothing to choose for --optimize and --max-overhead",
                 hint="leave them away",
@@ -68,6 +69,11 @@ class Wishes:
 
         find_algorithm(self.algorithm)
         Deadline(self.time_limit_s)
+
+    @property
+    def small_code(self) -> bool:
+        """Whether kernels are to be small rather than fast."""
+        return self.optimize == Goal.SIZE
 
     @property
     def ram_bytes(self) -> int | None:

@@ -136,7 +136,9 @@ def validate(
         findings += [Finding("host", s, host.validate(g)) for s, g in goldens.items()]
         if not host_only:
             folder = output_folder(output, model)
-            generated, firmware = build_model(prepared, plan, target, folder, shown)
+            generated, firmware = build_model(
+                prepared, plan, target, folder, shown, small_code=wishes.small_code
+            )
             shown.step(f"run on {firmware.board.name}")
             flash(firmware, port=port, serial=serial, runner=runner)
             with open_session(firmware, port=port, serial=serial, progress=shown.report) as session:

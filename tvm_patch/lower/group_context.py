@@ -21,16 +21,20 @@ class KernelCall:
     Parameters
     ----------
     symbol : str
-        C function; takes its inputs, then constants, then the output, then scratch memory.
+        C function; takes its inputs, then constants, then the output, then scratch memory, then
+        numbers.
     constants : tuple of str
         Roles in the order of its parameters.
     takes_scratch : bool
-        Whether the last parameter is there.
+        Whether scratch memory is among them.
+    arguments : tuple of int
+        The numbers.
     """
 
     symbol: str
     constants: tuple[str, ...]
     takes_scratch: bool = False
+    arguments: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class GroupContext:
             self.addresses.constant(operator, kernel.symbol, role) for role in kernel.constants
         ]
         scratch = scratch_arguments(kernel, operator, self.addresses, self.storage_of)
-        made = call(kernel.symbol, *inputs, *constants, output, *scratch)
+        made = call(kernel.symbol, *inputs, *constants, output, *scratch, *kernel.arguments)
         claimed = [] if scratch else self._claimed_scratch(operator)
         return sequence(
             [*claimed, *self.marker.kernel(operator), made, *self.marker.data(operator)]

@@ -20,6 +20,9 @@ from tvm_patch.schedules.kernel import Constants, Kernel
 
 #: Pixels from which on gathering columns pays for a depthwise convolution, by its kernel.
 _LEAST_WIDTH: Mapping[int, int] = {3: 4, 5: 3, 7: 2}
+#: A layer shares its kernel with others if that costs no more instructions than this part of the
+#: network's MACs.
+_EXTRA_SHARE = 5000
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class _Request:
         The call takes its inputs whole, not by rows.
     instructions : Instructions
         What the core has.
+    most_extra : int or None
+        Instructions of an inference that a smaller kernel may cost; None for any number.
+    calls : int
+        Calls of the kernel in an inference.
     scratch : Scratch or None
         Memory planned for the kernel.
     widest : int
@@ -55,6 +62,8 @@ class _Request:
     in_row_pixels: int
     is_whole: bool
     instructions: Instructions
+    most_extra: int | None
+    calls: int
     scratch: Scratch | None
     widest: int
 
@@ -77,6 +86,8 @@ def choose_kernels(
     group: Group,
     layout: OperatorLayout,
     instructions: Instructions = Instructions.PLAIN,
+    *,
+    small_code: bool = False,
 ) -> tuple[Kernel, ...]:
     """The kernels of one operator of a group.
 
@@ -90,6 +101,8 @@ def choose_kernels(
         What it computes there.
     instructions : Instructions
         What the core has; plain kernels are what TVM itself can build.
+    small_code : bool
+        As of :func:`tvm_patch.lower.lower_network`.
 
     Returns
     -------
@@ -130,6 +143,8 @@ def choose_kernels(
             in_row_pixels=whole_pixels if flat else row_pixels(source, layout.windows[0]),
             is_whole=group.tiling is None,
             instructions=instructions,
+            most_extra=None if small_code else network.graph.macs // _EXTRA_SHARE,
+            calls=1 if flat else output.height,
             scratch=operator.scratch,
             widest=max(widths),
         )
@@ -172,8 +187,18 @@ def _conv2d(request: _Request) -> Kernel:
         if kernel_h == kernel_w == request.columns == request.output.height == 1:
             # One pixel in all: a vector times a matrix.
             return _dense(request)
-        return schedules.dsp_conv_row(plain, dict(request.detail.constants)) or plain
+        row = schedules.dsp_conv_row(plain, dict(request.detail.constants))
+        return plain if row is None else _shared_or_not(row, request)
     return plain
+
+
+def _shared_or_not(row: schedules.DspConvRow, request: _Request) -> Kernel:
+    """The kernel that layers share, where that costs little time or code is to be small."""
+    shared = schedules.dsp_conv_shared(row)
+    if shared is None:
+        return row
+    extra = (shared.instructions - row.instructions) * request.calls
+    return shared if request.most_extra is None or extra <= request.most_extra else row
 
 
 def _depthwise_conv2d(request: _Request) -> Kernel:

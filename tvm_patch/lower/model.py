@@ -20,7 +20,7 @@ from tvm_patch.lower.statements import sequence
 from tvm_patch.lower.whole import WholeCall
 from tvm_patch.plan import Execution, Plan, execution_of
 from tvm_patch.plan.layout import Group
-from tvm_patch.schedules import Instructions, WithScratch, headers_of
+from tvm_patch.schedules import Instructions, WithArguments, WithScratch, headers_of
 from tvm_patch.schedules.bare_c import lower_to_bare
 from tvm_patch.schedules.kernel import Constants, Kernel
 
@@ -112,6 +112,7 @@ def lower_network(
     *,
     c_name: str,
     instructions: Instructions = Instructions.DSP,
+    small_code: bool = False,
 ) -> LoweredModel:
     """Lower a network under a plan.
 
@@ -125,6 +126,8 @@ def lower_network(
         C identifier.
     instructions : Instructions
         What the core has. C for the DSP extension also runs elsewhere, slowly.
+    small_code : bool
+        Kernels that layers share, wherever there are such; else only where they cost little time.
 
     Raises
     ------
@@ -136,7 +139,9 @@ def lower_network(
     execution = execution_of(network.graph, plan)
     prefix = f"tvmgen_{c_name}_"
     chosen = {
-        layout.operator.name: choose_kernels(network, group, layout, instructions)
+        layout.operator.name: choose_kernels(
+            network, group, layout, instructions, small_code=small_code
+        )
         for group in execution.groups
         for layout in group.operators
     }
@@ -247,6 +252,11 @@ def constants_of(detail: OperatorDetail) -> Constants:
 def kernel_calls(kernels: Sequence[Kernel], prefix: str) -> tuple[KernelCall, ...]:
     """How operator functions call kernels whose symbols begin with ``prefix``."""
     return tuple(
-        KernelCall(prefix + kernel.name, kernel.constants, isinstance(kernel, WithScratch))
+        KernelCall(
+            prefix + kernel.name,
+            kernel.constants,
+            isinstance(kernel, WithScratch),
+            kernel.arguments if isinstance(kernel, WithArguments) else (),
+        )
         for kernel in kernels
     )

@@ -60,7 +60,7 @@ class WholeCall:
         output = self._pointer(self._operator.output, output_offset_bytes)
         name = self._operator.name
         scratch = scratch_arguments(kernel, name, self._addresses, self._storage_of)
-        made = call(kernel.symbol, *inputs, *constants, output, *scratch)
+        made = call(kernel.symbol, *inputs, *constants, output, *scratch, *kernel.arguments)
         return sequence([*self._marker.kernel(name), made, *self._marker.data(name)])
 
     def _concatenate(self) -> Stmt:

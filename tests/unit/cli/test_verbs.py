@@ -51,6 +51,18 @@ def test_inspect_says_which_kernels_run_and_why(
     assert choices["block2_expand"]["why"] == "the core has no DSP extension"
 
 
+def test_optimizing_for_size_shares_kernels(tvm_patch: Run, digits: Path, tmp_path: Path) -> None:
+    names = {}
+    for options in ((), ("--optimize", "size")):
+        folder = tmp_path / ("size" if options else "speed")
+        result = tvm_patch("build", digits, "--layers", "--c-only", *options, "--output", folder)
+        assert result.exit_code == 0, result.output
+        text = (folder / "model/src/tvmgen_digits_kernels.c").read_text()
+        names[bool(options)] = text.count("tvmp_conv_row("), text.count("tvmp_conv_shared(")
+    assert names[True][1] > 0
+    assert sum(names[True]) <= sum(names[False]) and names[True][0] < names[False][0]
+
+
 def test_plan_marks_the_chosen_one_and_writes_all_files(
     tvm_patch: Run, digits: Path, tmp_path: Path
 ) -> None:

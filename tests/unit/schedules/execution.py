@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import tvm
 
-from tvm_patch.schedules import Kernel, MicroKernel, WithScratch, headers_of, lower_to_bare, print_c
+from tvm_patch.schedules import (
+    Kernel,
+    MicroKernel,
+    WithArguments,
+    WithScratch,
+    headers_of,
+    lower_to_bare,
+    print_c,
+)
 
 _MARGIN_BYTES = 32
 
@@ -78,6 +86,7 @@ def run_c(
     arguments = [*arrays, *packs, target]
     if isinstance(kernel, WithScratch):
         arguments.append(before_a_fence(np.full(kernel.scratch_bytes, 77, np.int8)))
+    numbers = kernel.arguments if isinstance(kernel, WithArguments) else ()
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "kernel.c"), Path(folder, "kernel.so")
         source.write_text(c_source(kernel))
@@ -89,7 +98,8 @@ def run_c(
         subprocess.run(["gcc", *flags, str(source), "-o", str(library)], check=True)
         entry = ctypes.CDLL(str(library))[kernel.name]
         entry.restype = None
-        entry(*(a.ctypes.data_as(ctypes.c_void_p) for a in arguments))
+        pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in arguments]
+        entry(*pointers, *map(ctypes.c_int32, numbers))
     if in_place:
         return out
     assert np.all(room[:_MARGIN_BYTES] == 77) and np.all(room[_MARGIN_BYTES + out.nbytes :] == 77)

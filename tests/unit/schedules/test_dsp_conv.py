@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvm_patch.schedules import ConvRow, DspConvRow, dsp_conv_row
+from tvm_patch.schedules import ConvRow, DspConvRow, dsp_conv_row, dsp_conv_shared
 
 from . import naive
 from .execution import run_c, run_description
@@ -24,7 +24,7 @@ from .test_windowed import (
     weights,
 )
 
-EXAMPLES = settings(max_examples=20)
+EXAMPLES = settings(max_examples=12)
 
 
 def expected_row(
@@ -90,7 +90,38 @@ def test_any_row_equals_naive_sums(
         return
     expected = expected_row(plain, data, constants)
     np.testing.assert_array_equal(run_description(row, [data], constants), expected)
-    np.testing.assert_array_equal(run_c(row, [data], constants), expected)
+    # Half of the examples in the form that layers share, where it fits.
+    kernel = (seed % 2 and dsp_conv_shared(row)) or row
+    np.testing.assert_array_equal(run_c(kernel, [data], constants), expected)
+
+
+@pytest.mark.parametrize("width", [3, 4, 5, 6, 7])
+def test_layers_of_other_widths_and_outputs_share_a_kernel(width: int) -> None:
+    rng = np.random.default_rng(width)
+    kernels = set()
+    for channels in (2, 6):
+        plain = replace(PLAIN, in_row_pixels=20, out_width=width, out_channels=channels)
+        constants = channel_constants(rng, channels, (-9, -6), wide=False)
+        constants["weight"] = np.maximum(int8(rng, channels, 3, 3, 5), np.int8(-127))
+        constants["bias"] %= 2**17
+        row = dsp_conv_row(plain, constants)
+        assert row is not None
+        shared = dsp_conv_shared(row)
+        assert shared is not None and shared.arguments == (width, channels)
+        assert shared.instructions >= row.instructions
+        kernels.add(shared.name)
+        data = int8(rng, 3, 20, 5)
+        expected = expected_row(plain, data, constants)
+        np.testing.assert_array_equal(run_c(shared, [data], constants), expected)
+    assert len(kernels) == 1
+
+
+def test_what_does_not_fit_a_shared_kernel_has_its_own() -> None:
+    constants = plain_constants(5)
+    row = dsp_conv_row(PLAIN, constants)
+    assert row is not None and dsp_conv_shared(row) is None, "an odd number of channels"
+    narrow = dsp_conv_row(replace(PLAIN, out_width=2), constants)
+    assert narrow is not None and dsp_conv_shared(narrow) is None
 
 
 PLAIN = ConvRow(12, 5, 4, 7, 3, 3, 2, 1, 1, 1, -7, -128, 127, "double", -9, -6)
