@@ -139,7 +139,11 @@ def read_kernels(
         ),
         target,
     ):
-        optimised, _ = relay.optimize(mod, target=target)
+        functions = {
+            variable: _OwnAttributes().visit(function)
+            for variable, function in mod.functions.items()
+        }
+        optimised, _ = relay.optimize(tvm.IRModule(functions, mod.type_definitions), target=target)
         return _KernelReader(inputs, target).read(optimised["main"])
 
 
@@ -155,6 +159,19 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+class _OwnAttributes(relay.ExprMutator):  # type: ignore[misc]  # TVM is not typed
+    """Copies attributes that TVM fills in where they stand: the given module stays as it is."""
+
+    def visit_call(self, call: Any) -> Any:
+        """Copy requantisations; all other calls as they are."""
+        made = super().visit_call(call)
+        if op_name(call) != "qnn.requantize":
+            return made
+        values = {name: call.attrs[name] for name in attribute_names(call.attrs)}
+        attrs = tvm.ir.make_node("relay.attrs.RequantizeAttrs", **values)
+        return relay.Call(made.op, made.args, attrs, made.type_args, made.span)
 
 
 class _KernelReader:
