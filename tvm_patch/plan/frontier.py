@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 
 from tvm_patch.deadline import Deadline
-from tvm_patch.plan.choose import Requirements, enumerate_candidates
+from tvm_patch.plan.choose import Requirements
+from tvm_patch.plan.enumerate import first_stages
 from tvm_patch.plan.evaluate import Candidate, Evaluator
 from tvm_patch.plan.graph import Graph
-from tvm_patch.plan.record import Plan
+from tvm_patch.plan.record import InputMode, Plan, StagePlan
+from tvm_patch.plan.segments import StreamSpace, segment_sequences
 
 _PACKED_OF_SAME_MACS = 8
+_SEQUENCES = 16
+_OVERHEADS = (1.01, 1.02, 1.03, 1.05, 1.075, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.75, 2.0, 3.0)
+"""MAC overheads at which streams are looked for; in between the frontier has what they find."""
 
 
 def find_frontier(
@@ -46,15 +51,13 @@ def find_frontier(
     """
     deadline = deadline or Deadline()
     evaluator = Evaluator(graph)
-    candidates = enumerate_candidates(
-        evaluator,
-        progress,
-        buffering=requirements.buffering,
-        input_mode=requirements.input_mode,
-        deadline=deadline,
-    )
-    most = requirements.max_overhead
-    allowed = [c for c in candidates if most is None or c.mac_overhead <= most]
+    most = requirements.overhead_limit
+    candidates: list[Candidate] = []
+    for stages in _choices(graph, requirements, deadline):
+        candidates.append(evaluator.evaluate(stages))
+        if progress is not None:
+            progress(len(candidates))
+    allowed = [c for c in candidates if c.mac_overhead <= most]
     packed: list[Plan] = []
     smallest: int | None = None
     for _, same in groupby(sorted(allowed, key=_by_macs), key=lambda c: c.macs):
@@ -69,6 +72,43 @@ def find_frontier(
             if deadline.passed():
                 return undominated(packed)
     return undominated(packed)
+
+
+def _choices(
+    graph: Graph, requirements: Requirements, deadline: Deadline
+) -> Iterator[tuple[StagePlan, ...]]:
+    """Choices of stages, for every overhead that is allowed; at least one, if there is one."""
+    resident = requirements.input_mode is InputMode.RESIDENT
+    most = requirements.overhead_limit
+    if resident:
+        yield ()
+    if not resident or requirements.buffering != "patch":
+        space = StreamSpace(graph, requirements.input_mode, recompute=most > 1.0, deadline=deadline)
+        seen: set[tuple[StagePlan, ...]] = set()
+        for limit_bytes in _limits(space, most):
+            segments = space.cheapest(limit_bytes)
+            if segments is None:
+                continue
+            stages = tuple(each.stage for each in segments if each.stage is not None)
+            if stages and stages not in seen:
+                seen.add(stages)
+                yield stages
+            if seen and deadline.passed():
+                return
+        yield from segment_sequences(space, _SEQUENCES, max_overhead=most)
+    if resident and requirements.buffering != "rows" and most > 1.0:
+        for stage in first_stages(graph):
+            if deadline.passed():
+                return
+            yield (stage,)
+
+
+def _limits(space: StreamSpace, most: float) -> Iterator[int]:
+    """Least live bytes for every overhead looked at, the smallest overhead first."""
+    yield space.least_peak_bytes
+    if space.recompute:
+        for overhead in (*(each for each in _OVERHEADS if each < most), min(most, _OVERHEADS[-1])):
+            yield space.least_within(int(space.graph.macs * overhead))
 
 
 def _by_macs(candidate: Candidate) -> tuple[int, int, tuple[int, int]]:

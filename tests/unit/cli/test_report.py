@@ -25,7 +25,7 @@ def test_a_folder_that_was_built_and_measured(tvm_patch: Run, built: Path, tmp_p
     assert "## Measured" not in (folder / "report/report.md").read_text()
     assert tvm_patch("measure", folder, "--profile").exit_code == 0
     assert tvm_patch("measure", folder / "firmware").exit_code == 0
-    result = tvm_patch("report", folder, "-o", tmp_path / "page", "--buffering", "rows")
+    result = tvm_patch("report", folder, "-o", tmp_path / "page", "--max-overhead", "1")
     assert result.exit_code == 0, result.output
     assert written(tmp_path / "page") == {
         *("report.html", "report.md", "report.json"),
@@ -57,14 +57,16 @@ def test_a_plan_needs_its_graph(tvm_patch: Run, built: Path, digits: Path, tmp_p
 
 def test_a_model_is_planned(tvm_patch: Run, digits: Path, tmp_path: Path) -> None:
     result = tvm_patch(
-        *("report", digits, "--ram", "24K", "--buffering", "rows", "-o", tmp_path / "page")
+        *("report", digits, "--ram", "24K", "--buffering", "rows", "--max-overhead", "1"),
+        *("-o", tmp_path / "page"),
     )
     assert result.exit_code == 0, result.output
     record = json.loads((tmp_path / "page/report.json").read_text())
     assert record["planned"]["arena_bytes"] <= 23 * 1024
     assert record["frontier"]["resident"]
     assert record["measured"] is None
-    assert_refused(tvm_patch("report", digits, "--ram", "4K"), 21, "4,096", "--ram")
+    arguments = ("report", digits, "--ram", "4K", "--input", "rows", "--max-overhead", "1")
+    assert_refused(tvm_patch(*arguments), 21, "4,096", "--ram")
 
 
 @pytest.mark.parametrize(
