@@ -62,7 +62,7 @@ class Speed:
     model : str
         Which.
     macs : int
-        Layer by layer.
+        Of the file, dead channels included, as others count them.
     layers, streamed : int
         Instructions of one inference on the Cortex-M7.
     code_bytes, weight_bytes, flash_bytes : int
@@ -101,7 +101,7 @@ def measure(name: str) -> Speed:
         sizes = read_model_sizes(streamed.firmware.elf_path)
         return Speed(
             model=name,
-            macs=prepared.network.graph.macs,
+            macs=prepared.file_network.graph.macs,
             layers=_instructions(layers),
             streamed=_instructions(streamed),
             code_bytes=sizes.code_bytes,
