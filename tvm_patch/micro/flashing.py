@@ -91,8 +91,19 @@ def flash(
     return f"flashed {board.name}{which} with {chosen}: {firmware.flash_bytes:,} bytes"
 
 
-def reset_board(firmware: Firmware, *, serial: str | None = None) -> None:
+def reset_board(
+    firmware: Firmware, *, serial: str | None = None, runner: str | None = None
+) -> None:
     """Reset a real board through its debug probe, whatever its firmware does.
+
+    Parameters
+    ----------
+    firmware : Firmware
+        What was flashed.
+    serial : str or None
+        Serial number of the board's debug probe, where several are plugged in.
+    runner : {"west", "pyocd", "openocd"} or None
+        Tool to reset with if it can; else the first that is installed of those that can.
 
     Raises
     ------
@@ -103,7 +114,7 @@ def reset_board(firmware: Firmware, *, serial: str | None = None) -> None:
     """
     board = firmware.board
     log_path = firmware.log_path.with_name("reset.log")
-    run_tool(board, reset_command(board, serial), log_path, "reset it")
+    run_tool(board, reset_command(board, serial, runner), log_path, "reset it")
 
 
 def open_session(

@@ -102,8 +102,15 @@ def flash_command(
     return [*command, "-c", f"program {{{image.path}}} verify reset exit"]
 
 
-def reset_command(board: Board, serial: str | None = None) -> list[str]:
+def reset_command(board: Board, serial: str | None = None, runner: str | None = None) -> list[str]:
     """Return the command line that resets a board through its debug probe.
+
+    Parameters
+    ----------
+    serial : str or None
+        Serial number of the debug probe; None where it is the only one.
+    runner : str or None
+        One of :data:`RUNNERS`, to be taken if it can reset; west cannot.
 
     Raises
     ------
@@ -112,7 +119,8 @@ def reset_command(board: Board, serial: str | None = None) -> list[str]:
     """
     probe = _probe(board)
     number = _tool_serial(probe, serial)
-    for name in (name for name in _usable(board) if name != "west"):
+    usable = sorted(_usable(board), key=lambda name: name != runner)
+    for name in (name for name in usable if name != "west"):
         path = next(filter(None, map(shutil.which, RUNNERS[name].commands)), None)
         if path is None:
             continue

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 from tvm_patch.board import Board
 from tvm_patch.errors import BoardError, RackError, ToolMissingError
 from tvm_patch.micro import Firmware, Session, flash, open_session
 from tvm_patch.micro.flashing import reset_board
+from tvm_patch.micro.ports import find_connection
 from tvm_patch.micro.runners import choose_runner
 
 _HOOK_TIMEOUT_S = 120.0
+# From the power to the probe's serial port; a hub and an ST-LINK take two or three seconds.
+_ON_USB_TIMEOUT_S = 20.0
+_POLL_S = 0.2
 
 
 class Bench(ABC):
@@ -50,12 +56,14 @@ class Bench(ABC):
 
     @abstractmethod
     def power_cycle(self) -> bool:
-        """Cut the board's power and give it back; False if nothing can do that here.
+        """Cut the board's power, give it back, and wait until the board is on USB again.
+
+        False if nothing can do that here.
 
         Raises
         ------
         RackError
-            If what does it fails.
+            If what does it fails, or the board does not appear.
         """
 
 
@@ -97,8 +105,7 @@ class BoardBench(Bench):
         timeout_s: float = 60.0,
         power_cycle_command: str | None = None,
     ) -> None:
-        self._name = board.name
-        self._is_real = board.is_real
+        self._board = board
         self._port = port
         self._serial = serial
         self._runner = _choose_runner(board, runner) if board.is_real else None
@@ -114,9 +121,9 @@ class BoardBench(Bench):
         )
 
     def reset(self, firmware: Firmware) -> bool:
-        if not self._is_real:
+        if not self._board.is_real:
             return True  # a new session is a new emulator
-        reset_board(firmware, serial=self._serial)
+        reset_board(firmware, serial=self._serial, runner=self._runner)
         return True
 
     def power_cycle(self) -> bool:
@@ -133,21 +140,43 @@ class BoardBench(Bench):
                 check=False,
                 env={
                     **os.environ,
-                    "TVM_PATCH_BOARD": self._name,
+                    "TVM_PATCH_BOARD": self._board.name,
                     "TVM_PATCH_PORT": self._port or "",
                     "TVM_PATCH_SERIAL": self._serial or "",
                 },
             )
         except subprocess.TimeoutExpired as error:
             raise RackError(
-                f"{self._name}: the power-cycle command did not end in {_HOOK_TIMEOUT_S:.0f} s"
+                f"{self._board.name}: the power-cycle command did not end in "
+                f"{_HOOK_TIMEOUT_S:.0f} s"
             ) from error
         if done.returncode != 0:
             said = done.stdout.decode(errors="replace").strip().splitlines()
             raise RackError(
-                f"{self._name}: the power-cycle command failed ({done.returncode})"
+                f"{self._board.name}: the power-cycle command failed ({done.returncode})"
                 + (f": {said[-1]}" if said else "")
             )
+        if self._board.is_real:
+            self._await_on_usb()
+        return True
+
+    def _await_on_usb(self) -> None:
+        deadline = time.monotonic() + _ON_USB_TIMEOUT_S
+        while not self._is_on_usb():
+            if time.monotonic() >= deadline:
+                raise RackError(
+                    f"{self._board.name}: is not on USB {_ON_USB_TIMEOUT_S:.0f} s after its power "
+                    "was cut and given back"
+                )
+            time.sleep(_POLL_S)
+
+    def _is_on_usb(self) -> bool:
+        if self._port is not None:
+            return Path(self._port).exists()
+        try:
+            find_connection(self._board, serial=self._serial)
+        except BoardError:
+            return False
         return True
 
 

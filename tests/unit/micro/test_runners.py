@@ -184,6 +184,8 @@ def test_reset_goes_through_the_probe(  # type: ignore[no-untyped-def]
     assert tools.calls[-1] == [
         *("pyocd", "reset", "--no-wait", "-t", "nrf52840", "-u", "1050012345")
     ]
+    reset_board(firmware_for("nrf52840dk"), runner="openocd")
+    assert tools.calls[-1][0] == "openocd"
 
 
 @pytest.mark.parametrize(

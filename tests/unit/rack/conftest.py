@@ -180,3 +180,12 @@ def command_of(process_id: int) -> str:
         return Path(f"/proc/{process_id}/comm").read_text().strip()
     except OSError:
         return ""
+
+
+def runs(process_id: int) -> bool:
+    """Whether a process has not ended; one that nobody has asked for its exit code yet has."""
+    try:
+        stat = Path(f"/proc/{process_id}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")

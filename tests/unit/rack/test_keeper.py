@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tvm_patch.board import load_board
+from tvm_patch.board import UsbId, load_board
 from tvm_patch.errors import (
     BoardError,
     BoardLostError,
@@ -21,6 +22,9 @@ from tvm_patch.errors import (
     ToolMissingError,
 )
 from tvm_patch.micro import Firmware
+from tvm_patch.micro import elf as elf_module
+from tvm_patch.micro import ports as ports_module
+from tvm_patch.micro.ports import SerialPort
 from tvm_patch.rack import bench as bench_module
 from tvm_patch.rack.bench import Bench, BoardBench
 from tvm_patch.rack.keeper import BoardKeeper, BoardMemory
@@ -246,10 +250,12 @@ def test_the_hook_finds_the_board_in_its_environment(
 ) -> None:
     tools(monkeypatch, tmp_path, "pyocd")
     note = tmp_path / "note"
+    port = tmp_path / "ttyX"
+    port.touch()
     command = f'echo "$TVM_PATCH_BOARD at $TVM_PATCH_PORT, $TVM_PATCH_SERIAL" > {note}'
-    bench = BoardBench(DISCO, port="/dev/ttyX", serial="0042", power_cycle_command=command)
+    bench = BoardBench(DISCO, port=str(port), serial="0042", power_cycle_command=command)
     assert bench.power_cycle()
-    assert note.read_text() == "stm32f746g_disco at /dev/ttyX, 0042\n"
+    assert note.read_text() == f"stm32f746g_disco at {port}, 0042\n"
     assert not BoardBench(DISCO).power_cycle()
     with pytest.raises(RackError, match=r"failed \(3\): no hub"):
         BoardBench(DISCO, power_cycle_command="echo no hub; exit 3").power_cycle()
@@ -265,7 +271,10 @@ def test_a_real_board_is_flashed_by_what_needs_no_build_folder(
     bench = BoardBench(DISCO, serial="0042")
     bench.flash(firmware)
     assert bench.reset(firmware)
-    assert calls == [{"port": None, "serial": "0042", "runner": "pyocd"}, {"serial": "0042"}]
+    assert calls == [
+        {"port": None, "serial": "0042", "runner": "pyocd"},
+        {"serial": "0042", "runner": "pyocd"},
+    ]
     with pytest.raises(BoardError, match="west flashes from the folder of a build"):
         BoardBench(DISCO, runner="west")
     (tmp_path / "pyocd").unlink()
@@ -281,3 +290,111 @@ def test_an_emulated_board_needs_no_runner(
     bench = BoardBench(firmware.board)
     bench.flash(firmware)
     assert bench.reset(firmware)
+
+
+class RealBoard:
+    """A Discovery board on USB: tools that write down what they do to it, and how it hangs.
+
+    ``cures`` is what gets its core out of a hang: the probe's reset, the power, or nothing.
+    """
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, cures: str, off_s: float = 0.4
+    ) -> None:
+        self.log, self.off_s, self._cures = folder / "done", off_s, cures
+        self._hangs, self._gone_until = folder / "hangs", 0.0
+        tools = folder / "bin"
+        tools.mkdir()
+        pyocd = tools / "pyocd"
+        cure = 'case "$1" in reset) rm -f "$hangs" ;; esac' if cures == "reset" else ""
+        pyocd.write_text(
+            f'#!/bin/sh\nhangs="{self._hangs}"\necho "pyocd $1" >> "{self.log}"\n{cure}\n'
+            # A probe that lost sight of its core.
+            f'if [ "$1" = reset ] && [ -e "$hangs" ]; then echo "Error: no target"; exit 1; fi\n'
+        )
+        pyocd.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+        monkeypatch.setattr(ports_module, "list_serial_ports", self._ports)
+        monkeypatch.setattr(bench_module, "open_session", self._open)
+        monkeypatch.setattr(elf_module, "check_fits", lambda *arguments: None)
+        self.hook = (
+            f'echo "power of $TVM_PATCH_SERIAL" >> "{self.log}"; touch "{folder / "off"}"'
+            + (f'; rm -f "{self._hangs}"' if cures == "power" else "")
+        )
+        self._off = folder / "off"
+        self.sessions = 0
+
+    def hang(self) -> None:
+        self._hangs.touch()
+
+    @property
+    def done(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+    def _ports(self) -> list[SerialPort]:
+        # For a while after its power was cut the board is not there.
+        if self._off.exists():
+            self._off.unlink()
+            self._gone_until = time.monotonic() + self.off_s
+        if time.monotonic() < self._gone_until:
+            return []
+        return [SerialPort("/dev/ttyACM7", UsbId(0x0483, 0x374B), "0042", "STM32 STLink")]
+
+    def _open(self, firmware: Firmware, **options: Any) -> Any:
+        if self._hangs.exists():
+            raise DeviceSilentError("stm32f746g_disco: does not answer")
+        self.sessions += 1
+        return FakeSession()
+
+
+def hang_once(board: RealBoard) -> Callable[[Any], str]:
+    remaining = [True]
+
+    def work(session: Any) -> str:
+        if remaining:
+            remaining.pop()
+            board.hang()
+            raise DeviceSilentError("stm32f746g_disco: does not answer")
+        return "done"
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("cures", "done"),
+    [
+        ("reset", ["pyocd flash", "pyocd reset", "pyocd flash"]),
+        ("power", ["pyocd flash", "pyocd reset", "power of 0042", "pyocd flash"]),
+    ],
+)
+def test_a_real_board_that_hangs_comes_back(
+    cures: str,
+    done: list[str],
+    firmware: Firmware,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By its probe if that can reset it, else by its power; flashed when it is on USB again."""
+    board = RealBoard(tmp_path, monkeypatch, cures)
+    bench = BoardBench(DISCO, serial="0042", power_cycle_command=board.hook)
+    keeper = keeper_of(bench, tmp_path)
+    keeper.load(replace(firmware, board=DISCO))
+    assert keeper.run(hang_once(board)) == "done"
+    assert board.done == done
+    assert board.sessions == 2
+
+
+def test_a_real_board_that_nothing_brings_back_is_lost(
+    firmware: Firmware, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    board = RealBoard(tmp_path, monkeypatch, "nothing", off_s=1000.0)
+    monkeypatch.setattr(bench_module, "_ON_USB_TIMEOUT_S", 0.3)
+    bench = BoardBench(DISCO, serial="0042", power_cycle_command=board.hook)
+    keeper = keeper_of(bench, tmp_path, said)
+    keeper.load(replace(firmware, board=DISCO))
+    with pytest.raises(BoardLostError, match="does not come back after 4 tries"):
+        keeper.run(hang_once(board))
+    assert "stm32f746g_disco: pyocd did not reset it: Error: no target" in said
+    assert any("is not on USB" in line for line in said)
+    assert board.done.count("power of 0042") == 3
