@@ -9,7 +9,7 @@ C_FILES := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 
 export TVM_PATCH_MODELS ?= $(abspath ../shared/models)
 
-.PHONY: help demo relay-env test lint search bench docs clean
+.PHONY: help demo relay-env try-relay test lint search bench docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,8 +17,11 @@ help: ## List the targets
 demo: $(DEMO_READY) ## From a model file to measured firmware on an emulated Cortex-M7
 	$(PYTHON) examples/demo.py
 
-test: $(TEST_READY) lint ## Everything that is checked: style, types, layers, unit and end-to-end tests
+test: $(TEST_READY) lint try-relay ## Everything that is checked: style, types, layers, unit and end-to-end tests
 	$(PYTHON) -m pytest -n 2 --dist worksteal -q tests
+
+try-relay:
+	@sh scripts/relay/try.sh $(abspath .relay-venv)
 
 relay-env: $(RELAY_READY) ## A TVM 0.17 that still has Relay, in .relay-venv, to test tvm_patch.relay on
 

@@ -9,7 +9,7 @@ folder=$1
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
 
-rm -f "$folder/.ready"
+rm -f "$folder/.ready" "$folder/.missing"
 test -x "$folder/bin/python" || "$(sh "$here/../find_python.sh")" -m venv "$folder"
 pip="$folder/bin/python -m pip install --quiet --disable-pip-version-check"
 $pip --no-deps 'bitblas==0.1.0.post1'

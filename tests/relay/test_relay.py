@@ -16,15 +16,19 @@ from tests.support import REPOSITORY
 
 _HERE = Path(__file__).parent
 _FILES = sorted(path.name for path in _HERE.glob("in_relay_*.py"))
+_FOLDER = REPOSITORY / ".relay-venv"
 
 
 def relay_python() -> Path:
     """A Python with Relay, or a skip that says how to get one."""
     named = os.environ.get("TVM_RELAY_PYTHON")
-    path = Path(named) if named else REPOSITORY / ".relay-venv" / "relay-python"
-    if named or path.with_name(".ready").exists():
-        return path
-    pytest.skip("no TVM with Relay: run make relay-env, or set TVM_RELAY_PYTHON")
+    if named:
+        return Path(named)
+    if (_FOLDER / ".ready").exists():
+        return _FOLDER / "relay-python"
+    missing = _FOLDER / ".missing"
+    reason = missing.read_text("utf-8").strip() if missing.exists() else "run make relay-env"
+    pytest.skip(f"no TVM with Relay, and TVM_RELAY_PYTHON names none: {reason}")
 
 
 @pytest.mark.slow
