@@ -15,7 +15,20 @@ from .depthwise_map import DepthwiseMap, WindowAxis
 from .dsp_conv import DspConvRow, dsp_conv_objection, dsp_conv_row
 from .dsp_conv_shared import DspConvShared, dsp_conv_shared
 from .dsp_dense import DspDense, dsp_dense, dsp_dense_objection
-from .dsp_depthwise import DepthwiseSteps, DspDepthwiseRow, depthwise_steps, dsp_depthwise_row
+from .dsp_depthwise import (
+    DepthwiseSteps,
+    DspDepthwiseRow,
+    depthwise_steps,
+    dsp_depthwise_row,
+    gathered_instructions,
+)
+from .dsp_depthwise_direct import (
+    DspDepthwiseDirect,
+    direct_instructions,
+    direct_scaling,
+    dsp_depthwise_direct,
+    dsp_depthwise_direct_objection,
+)
 from .dsp_elementwise import DspAddFlat, DspMulFlat, dsp_add, dsp_mul
 from .elementwise import AddFlat, LookupFlat, MulFlat
 from .fixed_point import Arithmetic
@@ -60,6 +73,7 @@ __all__ = [
     "DspConvRow",
     "DspConvShared",
     "DspDense",
+    "DspDepthwiseDirect",
     "DspDepthwiseRow",
     "DspMulFlat",
     "Fill",
@@ -81,14 +95,19 @@ __all__ = [
     "WithArguments",
     "WithScratch",
     "depthwise_steps",
+    "direct_instructions",
+    "direct_scaling",
     "dsp_add",
     "dsp_conv_objection",
     "dsp_conv_row",
     "dsp_conv_shared",
     "dsp_dense",
     "dsp_dense_objection",
+    "dsp_depthwise_direct",
+    "dsp_depthwise_direct_objection",
     "dsp_depthwise_row",
     "dsp_mul",
+    "gathered_instructions",
     "headers_of",
     "is_small_accumulator",
     "lower_to_bare",

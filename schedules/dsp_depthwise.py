@@ -143,10 +143,19 @@ class DspDepthwiseRow:
         return self.plain.kernel_w
 
     @property
-    def _is_rectified(self) -> bool:
-        """Whether the clamp only saturates, and nothing negative is told from zero."""
+    def instructions(self) -> int:
+        """Instructions of one call on a Cortex-M, by a model of the blocks."""
         plain = self.plain
-        return (plain.output_zero_point, plain.clamp_min, plain.clamp_max) == (-128, -128, 127)
+        arithmetic = plain.requantisation.arithmetic
+        return gathered_instructions(
+            plain.out_width, plain.out_channels, self._kernel, plain.stride_w, arithmetic
+        )
+
+    @property
+    def remark(self) -> str:
+        """How sums are made and requantised."""
+        kind = "rectified" if _is_rectified(self.plain.requantisation.arithmetic) else "clamped"
+        return f"4 pixels x 1 channel, gathered in steps of {self.blocks} blocks, {kind}"
 
     def pack(self, constants: Constants) -> Constants:
         """Pair the weights as they are multiplied.
@@ -231,7 +240,8 @@ class DspDepthwiseRow:
             plain.clamp_min,
             plain.clamp_max,
         )
-        kind = "rectified" if self._is_rectified else "any"
+        arithmetic = plain.requantisation.arithmetic
+        kind = "rectified" if _is_rectified(arithmetic) else "any"
         function = f"tvmp_depthwise_{self._kernel}_{plain.stride_w}_{kind}"
         description = self.description()
         return implement(description, function, numbers, scratch_bytes=self.scratch_bytes)
@@ -265,6 +275,45 @@ def _parameters(
         flags = left << 8 | right | (_ROUNDS_TIES_AWAY if right else 0)
         rows.append((bias, multiplier, flags))
     return weight, np.array(rows, np.int64).astype(np.uint32).view(np.int32)
+
+
+def gathered_instructions(
+    width: int, channels: int, kernel: int, stride: int, arithmetic: Arithmetic
+) -> int:
+    """A model of the micro-kernel, for rows of one step.
+
+    Parameters
+    ----------
+    width : int
+        Outputs of the row.
+    channels : int
+        Of each.
+    kernel, stride : int
+        Of the window.
+    arithmetic : Arithmetic
+        What is done with scaled accumulators.
+    """
+    half = kernel // 2
+    columns = (width - 1) * stride + kernel
+    gathered = (columns + 1) // 2 * (24 * half + 17) + 60
+    words = (_pairs(kernel, stride) + 1) // 2
+    scaled = 4 if _is_rectified(arithmetic) else 11
+
+    def block(outputs: int) -> int:
+        products = outputs * (kernel * half + half + 1)
+        pairs = ((outputs - 1) * stride + kernel + 1) // 2
+        return products + pairs * (half + 1) + 2 * half + 5 + outputs * (scaled + 1) + 16
+
+    fours, rest = divmod(width, _BLOCK)
+    sums = 30 + 3 * words + fours * block(_BLOCK)
+    sums += 0 if rest == 0 else block(2 if rest < 3 else _BLOCK)
+    return -(-channels // 4) * gathered + channels * sums
+
+
+def _is_rectified(arithmetic: Arithmetic) -> bool:
+    """Whether the clamp only saturates, and nothing negative is told from zero."""
+    limits = (arithmetic.output_zero_point, arithmetic.clamp_min, arithmetic.clamp_max)
+    return limits == (-128, -128, 127)
 
 
 def _pairs(kernel: int, stride: int) -> int:

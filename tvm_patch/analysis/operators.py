@@ -19,6 +19,10 @@ from tvm_patch.schedules import (
     RowRule,
     WindowAxis,
     depthwise_steps,
+    direct_instructions,
+    direct_scaling,
+    dsp_depthwise_direct_objection,
+    gathered_instructions,
     is_small_accumulator,
     nearest_indices,
     row_rule,
@@ -195,18 +199,17 @@ def _convolution(call: _Call) -> Operator:
 
 
 def _scratch(call: _Call, window: Window) -> Scratch | None:
-    """Memory for the steps of a depthwise micro-kernel along a row.
+    """Memory for the steps of a depthwise micro-kernel along a row, where it is the fastest.
 
     Longer steps cost less, but never more than a small part of what is under the window.
     """
-    steps = depthwise_steps(
-        (window.kernel_h, window.kernel_w),
-        window.stride_w,
-        window.dilation_w,
-        Arithmetic(*(call.attributes[key] for key in _ARITHMETIC)),
-        call.constants,
-    )
+    arithmetic = Arithmetic(*(call.attributes[key] for key in _ARITHMETIC))
+    size = (window.kernel_h, window.kernel_w)
+    steps = depthwise_steps(size, window.stride_w, window.dilation_w, arithmetic, call.constants)
     if steps is None:
+        return None
+    least_columns = _least_gathered(call, window, arithmetic)
+    if least_columns is None:
         return None
     source = call.inputs[0]
     limit_bytes = window.kernel_h * source.row_bytes // _SCRATCH_SHARE
@@ -217,7 +220,30 @@ def _scratch(call: _Call, window: Window) -> Scratch | None:
         block_columns=steps.block_columns,
         block_bytes=steps.block_bytes,
         most_blocks=min(row_blocks, max(blocks, _LEAST_BLOCKS)),
+        least_columns=least_columns,
     )
+
+
+def _least_gathered(call: _Call, window: Window, arithmetic: Arithmetic) -> int | None:
+    """Outputs of a row from which on gathering its input pays; None if it never does.
+
+    By models of the two micro-kernels that there are.
+    """
+    channels = call.inputs[0].shape[3]
+    size, multiplier = (window.kernel_h, window.kernel_w), call.attributes["depth_multiplier"]
+    if dsp_depthwise_direct_objection(
+        channels, multiplier, size, window.stride_w, window.dilation_w
+    ):
+        return 0
+    scaling = direct_scaling(call.constants, arithmetic)
+
+    def pays(width: int) -> bool:
+        gathered = gathered_instructions(
+            width, channels, window.kernel_w, window.stride_w, arithmetic
+        )
+        return gathered < direct_instructions(width, channels, size, window.stride_w, scaling)
+
+    return next(filter(pays, range(1, call.output.width + 1)), None)
 
 
 def _is_best_unrolled(call: _Call, window: Window) -> bool:

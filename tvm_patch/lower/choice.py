@@ -85,6 +85,16 @@ def _objection(kernel: Kernel, instructions: Instructions) -> str:
     objection: str | None = None
     if isinstance(kernel, schedules.ConvRow):
         objection = schedules.dsp_conv_objection(kernel)
+    elif isinstance(kernel, schedules.DepthwiseRow):
+        objection = schedules.dsp_depthwise_direct_objection(
+            kernel.in_channels,
+            kernel.depth_multiplier,
+            (kernel.kernel_h, kernel.kernel_w),
+            kernel.stride_w,
+            kernel.dilation_w,
+        )
+    elif isinstance(kernel, schedules.DepthwiseMap):
+        return "unrolled over all of a small map"
     elif isinstance(kernel, schedules.Dense):
         objection = schedules.dsp_dense_objection(kernel)
     return objection or "no micro-kernel for it"

@@ -18,8 +18,6 @@ from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
 from tvm_patch.schedules import Instructions
 from tvm_patch.schedules.kernel import Constants, Kernel
 
-#: Pixels from which on gathering columns pays for a depthwise convolution, by its kernel.
-_LEAST_WIDTH: Mapping[int, int] = {3: 4, 5: 3, 7: 2}
 #: A layer shares its kernel with others if that costs no more instructions than this part of the
 #: network's MACs.
 _EXTRA_SHARE = 5000
@@ -232,15 +230,14 @@ def _depthwise_conv2d(request: _Request) -> Kernel:
         dilation_w=attributes["dilation"][1],
         **_requantisation(request),
     )
-    if (
-        request.instructions is Instructions.DSP
-        and request.scratch is not None
-        and request.widest >= _LEAST_WIDTH[kernel_w]
-    ):
+    if request.instructions is not Instructions.DSP:
+        return plain
+    constants = dict(request.detail.constants)
+    row: schedules.DspDepthwiseRow | None = None
+    if request.scratch is not None and request.scratch.is_for(request.widest):
         blocks = request.scratch.blocks(request.columns)
-        constants = dict(request.detail.constants)
-        return schedules.dsp_depthwise_row(plain, constants, blocks) or plain
-    return plain
+        row = schedules.dsp_depthwise_row(plain, constants, blocks)
+    return row or schedules.dsp_depthwise_direct(plain, constants) or plain
 
 
 def _dense(request: _Request) -> Kernel:

@@ -147,12 +147,19 @@ class Scratch:
         Outputs of a block, and what each block of a step takes.
     most_blocks : int
         Blocks of a step; fewer where the row is shorter.
+    least_columns : int
+        Rows of fewer outputs than that are made without it.
     """
 
     fixed_bytes: int
     block_columns: int
     block_bytes: int
     most_blocks: int
+    least_columns: int = 0
+
+    def is_for(self, columns: int) -> bool:
+        """Whether rows of ``columns`` outputs take any."""
+        return columns >= self.least_columns
 
     def blocks(self, columns: int) -> int:
         """Blocks of a step where a row has ``columns`` outputs."""
@@ -160,6 +167,8 @@ class Scratch:
 
     def size_bytes(self, columns: int) -> int:
         """Memory for a row of ``columns`` outputs."""
+        if not self.is_for(columns):
+            return 0
         return self.fixed_bytes + self.blocks(columns) * self.block_bytes
 
 

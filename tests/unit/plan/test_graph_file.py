@@ -59,6 +59,6 @@ def test_a_graph_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_network_with_all_that_its_kernels_need_comes_back() -> None:
-    graph = prepare(DIGITS).network.graph
-    assert any(operator.scratch is not None for operator in graph.operators)
+    network = prepare(DIGITS).network.graph
+    graph = with_scratch(network, network.operators[0].name)
     assert graph_from_json(graph_to_json(graph)) == graph

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.plan.graphs import SCRATCH, GraphBuilder, small_chain, with_scratch
@@ -18,6 +20,13 @@ def test_blocks_are_as_many_as_the_row_has_but_not_more_than_allowed(
     columns: int, size_bytes: int
 ) -> None:
     assert SCRATCH.size_bytes(columns) == size_bytes
+
+
+def test_narrow_rows_may_need_none() -> None:
+    scratch = replace(SCRATCH, least_columns=5)
+    assert [scratch.size_bytes(columns) for columns in (1, 4, 5)] == [0, 0, 210]
+    assert not scratch.is_for(4)
+    assert scratch.is_for(5)
 
 
 def test_scratch_is_there_while_its_operator_runs_and_no_longer() -> None:
