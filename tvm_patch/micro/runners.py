@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from tvm_patch.board import Board, Probe
 from tvm_patch.errors import BoardError, FlashError, ToolMissingError
-from tvm_patch.micro.tools import OPENOCD, PYOCD, WEST, Tool, find_tool
+from tvm_patch.micro.tools import (
+    OPENOCD,
+    PYOCD,
+    WEST,
+    Tool,
+    find_tool,
+    look_for,
+    search_path,
+)
 
 RUNNERS: dict[str, Tool] = {"west": WEST, "pyocd": PYOCD, "openocd": OPENOCD}
 
@@ -66,7 +73,7 @@ def choose_runner(board: Board, wanted: str | None = None, image: FlashImage | N
         find_tool(RUNNERS[wanted])
         return wanted
     for name in usable:
-        if any(shutil.which(command) for command in RUNNERS[name].commands):
+        if look_for(RUNNERS[name]) is not None:
             return name
     ways = dict.fromkeys(RUNNERS[name].install_command for name in usable)
     raise ToolMissingError(
@@ -121,14 +128,14 @@ def reset_command(board: Board, serial: str | None = None, runner: str | None = 
     number = _tool_serial(probe, serial)
     usable = sorted(_usable(board), key=lambda name: name != runner)
     for name in (name for name in usable if name != "west"):
-        path = next(filter(None, map(shutil.which, RUNNERS[name].commands)), None)
+        path = look_for(RUNNERS[name])
         if path is None:
             continue
         if name == "pyocd":
-            command = [path, "reset", "--no-wait", "-t", probe.pyocd_target]
+            command = [str(path), "reset", "--no-wait", "-t", probe.pyocd_target]
             return [*command, *(("-u", number) if number else ())]
         chosen = ["-c", f"adapter serial {number}"] if number else []
-        return [path, *probe.openocd, *chosen, "-c", "init; reset run; shutdown"]
+        return [str(path), *probe.openocd, *chosen, "-c", "init; reset run; shutdown"]
     raise ToolMissingError(
         f"no tool that resets {board.name} is installed: pyocd, openocd",
         hint=f"{PYOCD.install_command}; or {OPENOCD.install_command}",
@@ -143,7 +150,8 @@ def run_tool(board: Board, command: list[str], log_path: Path, what: str) -> Non
     FlashError
         If it fails; says what can be done where the tool's words are known.
     """
-    environment = {**os.environ, "LC_ALL": "C"}
+    # West calls pyocd, which pip has put beside it.
+    environment = {**os.environ, "LC_ALL": "C", "PATH": search_path()}
     try:
         done = subprocess.run(
             command,

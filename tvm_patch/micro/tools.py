@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from tvm_patch.errors import ToolMissingError
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that is looked for on the path.
+    """A program that is looked for on the path, and beside this Python.
 
     Parameters
     ----------
@@ -85,18 +87,37 @@ ALL_TOOLS = (
 )
 
 
+def search_path() -> str:
+    """Return where programs are looked for, as PATH has it.
+
+    What pip installs lies beside this Python, which is not on the path where its virtual
+    environment is not activated, as under systemd.
+    """
+    return os.pathsep.join(filter(None, (os.environ.get("PATH", os.defpath), _scripts_folder())))
+
+
+def _scripts_folder() -> str:
+    return sysconfig.get_path("scripts")
+
+
+def look_for(tool: Tool) -> Path | None:
+    """Return the path of ``tool``; None where it is not installed."""
+    path = search_path()
+    found = (shutil.which(command, path=path) for command in tool.commands)
+    return next((Path(program) for program in found if program is not None), None)
+
+
 def find_tool(tool: Tool) -> Path:
     """Return the path of ``tool``.
 
     Raises
     ------
     ToolMissingError
-        If it is not on the path; the hint is the line that installs it.
+        If it is not installed; the hint is the line that installs it.
     """
-    for command in tool.commands:
-        path = shutil.which(command)
-        if path is not None:
-            return Path(path)
+    path = look_for(tool)
+    if path is not None:
+        return path
     raise ToolMissingError(
         f"{tool.name} is not installed; {tool.purpose} needs it", hint=tool.install_command
     )

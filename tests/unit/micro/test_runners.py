@@ -11,6 +11,7 @@ import pytest
 from tvm_patch.board import load_board
 from tvm_patch.errors import BoardError, DoesNotFitError, FlashError, ToolMissingError
 from tvm_patch.micro import Firmware, check_board, flash, reset_board
+from tvm_patch.micro import tools as tools_module
 from tvm_patch.micro.runners import choose_runner
 
 from .conftest import BuildOnce
@@ -168,6 +169,32 @@ def test_a_missing_tool_is_named_with_the_way_to_get_it(tools: Tools) -> None:
     assert "apt-get install openocd" in str(raised.value)
     with pytest.raises(ToolMissingError, match="pyocd is not installed"):
         check_board(board, runner="pyocd")
+
+
+def test_what_pip_installed_is_found_beside_this_python(  # type: ignore[no-untyped-def]
+    tools: Tools, firmware_for, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the virtual environment is not on the path, as under systemd."""
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    monkeypatch.setattr(tools_module, "_scripts_folder", lambda: str(scripts))
+    with pytest.raises(ToolMissingError):
+        reset_board(firmware_for("nrf52840dk"))
+    beside = Tools(scripts)
+    beside.add("pyocd")
+    assert choose_runner(load_board("nrf52840dk")) == "pyocd"
+    reset_board(firmware_for("nrf52840dk"), serial=SERIAL)
+    assert beside.calls[-1][:2] == ["pyocd", "reset"]
+    # West calls pyocd by its name.
+    (scripts / "pyocd").rename(scripts / "pyocd_it_calls")
+    (scripts / "pyocd").write_text("#!/bin/sh\nexec pyocd_it_calls again\n")
+    (scripts / "pyocd").chmod(0o755)
+    reset_board(firmware_for("nrf52840dk"))
+    assert beside.calls[-1][1] == "again"
+    # What is on the path comes first.
+    tools.add("pyocd")
+    reset_board(firmware_for("nrf52840dk"))
+    assert tools.calls[-1][:2] == ["pyocd", "reset"]
 
 
 def test_reset_goes_through_the_probe(  # type: ignore[no-untyped-def]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tvm_patch.board import Board
 from tvm_patch.errors import BoardError, ToolMissingError
-from tvm_patch.micro.tools import find_arm_compiler
+from tvm_patch.micro.tools import find_arm_compiler, search_path
 
 OLDEST_ZEPHYR = (3, 2)
 
@@ -90,7 +90,7 @@ def build_environment() -> dict[str, str]:
     ToolMissingError
         If there is neither.
     """
-    environment = {**os.environ, "LC_ALL": "C"}
+    environment = {**os.environ, "LC_ALL": "C", "PATH": search_path()}
     if environment.get("ZEPHYR_TOOLCHAIN_VARIANT") or _sdk_is_there():
         return environment
     try:
