@@ -5,11 +5,17 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 import tvm
 from tvm import relay
 
-from tests.relay.running import assert_equal_outputs, usmp_workspace_bytes
+from tests.relay.running import (
+    assert_equal_outputs,
+    random_input,
+    run,
+    usmp_workspace_bytes,
+)
 from tvm_patch.errors import DoesNotFitError, PlanError, TvmPatchError, UnsupportedShapeError
 from tvm_patch.plan import Plan
 from tvm_patch.relay import PatchPartition, estimate_workspace_bytes, plan_of, stage_ends
@@ -188,6 +194,52 @@ def test_an_unknown_operator_ends_the_stage_with_a_warning() -> None:
         patched = PatchPartition()(mod)
     assert str(_planned(patched).stages[0].operators[-1]).startswith("clip")
     assert_equal_outputs(mod, patched)
+
+
+def test_batch_normalisation_has_a_way_out() -> None:
+    net = Builder("NCHW", "float32")
+    x = net.conv(net.input(12, 12, 3), 4, activation="none")
+    ones, zeros = relay.const([1.5] * 4), relay.const([0.25] * 4)
+    x = relay.nn.relu(relay.nn.batch_norm(x, ones, zeros, zeros, ones)[0])
+    mod = net.module(net.conv(x, 4, stride=(2, 2)))
+    with pytest.warns(UserWarning, match=r"end before .*apply relay\.transform\.SimplifyInference"):
+        PatchPartition()(mod)
+    simple = relay.transform.SimplifyInference()(mod)
+    patched = PatchPartition(split=stage_ends(simple)[-1].split, grid=(2, 1))(simple)
+    assert_equal_outputs(mod, patched)
+
+
+@pytest.mark.parametrize("integer", [False, True])
+def test_fake_quantised_networks(integer: bool) -> None:
+    """As they are written, and after TVM has made integers of them."""
+    net = Builder("NCHW", "float32")
+    data = net.input(12, 12, 3)
+    scale, zero = relay.const(0.05), relay.const(-3)
+
+    def fake(x: Any) -> Any:
+        y = relay.qnn.op.quantize(x, scale, zero, out_dtype="int8")
+        return relay.qnn.op.dequantize(y, scale, zero)
+
+    def conv(x: Any, inputs: int, seed: int) -> Any:
+        weight = np.random.default_rng(seed).integers(-90, 90, (8, inputs, 3, 3)).astype("int8")
+        y = relay.qnn.op.dequantize(relay.const(weight), relay.const(0.004), relay.const(0))
+        y = relay.nn.conv2d(x, y, padding=(1, 1), channels=8, kernel_size=(3, 3))
+        return fake(relay.nn.relu(y))
+
+    x = conv(fake(data), 3, 0)
+    x = fake(relay.add(x, conv(x, 8, 1)))
+    mod = net.module(x)
+    if integer:
+        mod = relay.transform.FakeQuantizationToInteger()(mod)
+        mod = relay.transform.InferType()(mod)
+        assert "qnn.conv2d" in str(mod["main"])
+    patched = PatchPartition(split=stage_ends(mod)[-1].split, grid=(2, 1))(mod)
+    assert len(_planned(patched).stages[0].operators) >= 4
+    values = random_input(mod)
+    expected, got = run(mod, values), run(patched, values)
+    assert len(np.unique(expected)) > 20
+    # Steps of 0.05, between which a float sum may fall the other way where nothing is integer.
+    np.testing.assert_allclose(got, expected, atol=1e-5 if integer else 0.0501)
 
 
 def test_usual_ends_need_no_warning() -> None:

@@ -248,6 +248,8 @@ class _Reader:
         whole: tuple[str, ...],
         layouts: Mapping[str, Layout],
     ) -> Reading | str:
+        if op_name(call) in ("nn.batch_norm", "nn.dropout"):
+            return "it is left from training: apply relay.transform.SimplifyInference() first"
         maps = [tensor for tensor in inputs if tensor not in whole]
         output = shape_of(call)
         if output is None or len(output) != 4 or output[0] != 1 or not maps:
