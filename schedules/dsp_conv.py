@@ -17,6 +17,10 @@ from .micro_kernel import describe, implement, micro_kernel_name
 _LARGEST_OFFSET = 4095
 #: Instructions of a block besides its words and outputs: pointers, constants, the loop.
 _OVERHEAD = 25
+#: Of these, those that pairs of channels made at once have in common.
+_SHARED_OVERHEAD = 10
+#: Largest constant offset of a load of two words.
+_LARGEST_PAIR_OFFSET = 1020
 _HEADERS = ("conv.h", "dot.h", "dsp.h", "pair.h", "requantise.h")
 
 
@@ -90,13 +94,32 @@ class DspConvRow:
             return words * (weights + 7 * pixels) + 3 * turns + _OVERHEAD + scaled
 
         each = blocks * block(3) + (block(rest) if rest else 0)
+        at_once = self._pairs_at_once if rest == 1 else 1
+        if at_once > 1:
+            # The inputs of the pixel are loaded and expanded once for all pairs.
+            saved = words * 3 + 3 * turns + _SHARED_OVERHEAD
+            each -= saved * (at_once - 1) / at_once
         return round(self.plain.groups * self._pairing.pairs * each)
+
+    @property
+    def _pairs_at_once(self) -> int:
+        """Of the last pixel of a row of one or four; ``tvmp_conv_pairs_at_once`` of ``conv.h``."""
+        pairs, window = self._pairing.group_out // 2, self._window
+        apart = window.rows * window.segments * window.words * 8
+        if self.plain.out_width not in (1, 4) or pairs == 0:
+            return 1
+        if pairs % 3 == 0 and 2 * apart <= _LARGEST_PAIR_OFFSET:
+            return 3
+        return 2 if pairs % 2 == 0 and apart <= _LARGEST_PAIR_OFFSET else 1
 
     @property
     def remark(self) -> str:
         """How sums are made and requantised."""
         weights = "joint weights" if self.joint else "single weights"
-        return f"3 pixels x 2 channels, {weights}, {self._pairing.scaling.remark}"
+        block = f"{min(self.plain.out_width, 3)} pixels x 2 channels"
+        if self.plain.out_width == 1 and self._pairs_at_once > 1:
+            block = f"1 pixel x {2 * self._pairs_at_once} channels"
+        return f"{block}, {weights}, {self._pairing.scaling.remark}"
 
     def pack(self, constants: Constants) -> Constants:
         """Interleave the weights of each pair of channels as SXTB16 takes them apart.

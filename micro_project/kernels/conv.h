@@ -26,41 +26,92 @@ TVMP_INLINE int32_t tvmp_conv_words(const struct tvmp_conv *conv) {
   return (conv->segment_bytes + 3) / 4;
 }
 
-/* Windows of one to three neighbouring pixels times two channels, requantised. */
-TVMP_INLINE void tvmp_conv_block(const int8_t *data, const int8_t *weight,
-                                 const struct tvmp_pair *pair, int8_t *out, int32_t pixels,
-                                 int32_t channels, const struct tvmp_conv *conv,
-                                 const struct tvmp_scale *scale) {
+TVMP_INLINE int32_t tvmp_conv_pair_bytes(const struct tvmp_conv *conv) {
+  return conv->rows * conv->segments * tvmp_conv_words(conv) * 8;
+}
+
+/* Words of a run, of some pixels and one pair of channels, or of one pixel and some pairs. */
+TVMP_INLINE void tvmp_conv_run(struct tvmp_walk *walk, int32_t pixels, int32_t pairs, int32_t words,
+                               const struct tvmp_conv *conv, const struct tvmp_scale *scale,
+                               int32_t *sum) {
+  if (pairs == 1) {
+    tvmp_dot(walk, pixels, conv->pixel_bytes, words, scale->joint, sum);
+  } else {
+    tvmp_dot_pairs(walk, pairs, tvmp_conv_pair_bytes(conv), words, scale->joint, sum);
+  }
+}
+
+/* Sums of a whole window. */
+TVMP_INLINE void tvmp_conv_window(const int8_t *data, const int8_t *weight, int32_t pixels,
+                                  int32_t pairs, const struct tvmp_conv *conv,
+                                  const struct tvmp_scale *scale, int32_t *sum) {
   const int32_t words = tvmp_conv_words(conv);
   const int32_t overlap = 4 * words - conv->segment_bytes;
   struct tvmp_walk walk = {data, weight};
-  int32_t sum[6];
-  for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-    sum[2 * pixel] = pair->start[0];
-    sum[2 * pixel + 1] = pair->start[1];
-  }
   TVMP_ROLLED for (int32_t row = 0; row < conv->rows; ++row) {
     TVMP_ROLLED for (int32_t segment = 0; segment < conv->segments; ++segment) {
       if (overlap == 0) {
-        tvmp_dot(&walk, pixels, conv->pixel_bytes, words, scale->joint, sum);
+        tvmp_conv_run(&walk, pixels, pairs, words, conv, scale, sum);
       } else {
-        tvmp_dot(&walk, pixels, conv->pixel_bytes, words - 1, scale->joint, sum);
+        tvmp_conv_run(&walk, pixels, pairs, words - 1, conv, scale, sum);
         walk.pixel -= overlap;
-        tvmp_dot(&walk, pixels, conv->pixel_bytes, 1, scale->joint, sum);
+        tvmp_conv_run(&walk, pixels, pairs, 1, conv, scale, sum);
       }
       walk.pixel += conv->segment_step - conv->segment_bytes;
     }
     walk.pixel += conv->row_bytes - conv->segments * conv->segment_step;
   }
+}
+
+/* Windows of one to three neighbouring pixels times two channels, requantised. */
+TVMP_INLINE void tvmp_conv_block(const int8_t *data, const int8_t *weight,
+                                 const struct tvmp_pair *pair, int8_t *out, int32_t pixels,
+                                 int32_t channels, const struct tvmp_conv *conv,
+                                 const struct tvmp_scale *scale) {
+  int32_t sum[6];
+  for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+    sum[2 * pixel] = pair->start[0];
+    sum[2 * pixel + 1] = pair->start[1];
+  }
+  tvmp_conv_window(data, weight, pixels, 1, conv, scale, sum);
   tvmp_scale_block(sum, pixels, channels, pair, out, conv->stride, scale);
 }
 
-/* All pixels of one or two channels. */
+/* The window of one pixel times two or three pairs of channels, requantised. */
+TVMP_INLINE void tvmp_conv_pairs(const int8_t *data, const int8_t *weight,
+                                 const struct tvmp_pair *pair, int8_t *out, int32_t pairs,
+                                 const struct tvmp_conv *conv, const struct tvmp_scale *scale) {
+  int32_t sum[6];
+  for (int32_t index = 0; index < pairs; ++index) {
+    sum[2 * index] = pair[index].start[0];
+    sum[2 * index + 1] = pair[index].start[1];
+  }
+  tvmp_conv_window(data, weight, 1, pairs, conv, scale, sum);
+  for (int32_t index = 0; index < pairs; ++index) {
+    tvmp_scale_block(sum + 2 * index, 1, 2, pair + index, out + 2 * index, conv->stride, scale);
+  }
+}
+
+/* Pairs of channels that are made at once of a pixel that has no neighbours: by three or by two
+ * where they come out even. */
+TVMP_INLINE int32_t tvmp_conv_pairs_at_once(const struct tvmp_conv *conv) {
+  const int32_t pairs = conv->channels / 2, apart = tvmp_conv_pair_bytes(conv);
+  if (conv->pixels != 1 && conv->pixels != 4) {
+    return 1;
+  }
+  if (pairs % 3 == 0 && 2 * apart <= TVMP_PAIR_OFFSET) {
+    return 3;
+  }
+  return pairs % 2 == 0 && apart <= TVMP_PAIR_OFFSET ? 2 : 1;
+}
+
+/* All pixels of one or two channels, but for ``left_out`` at the end. */
 TVMP_INLINE void tvmp_conv_pixels(const int8_t *data, const int8_t *weight,
                                   const struct tvmp_pair *pair, int8_t *out, int32_t channels,
-                                  const struct tvmp_conv *conv, const struct tvmp_scale *scale) {
-  const int32_t rest = conv->pixels % 3;
-  const int8_t *const end = data + (conv->pixels - rest) * conv->pixel_bytes;
+                                  int32_t left_out, const struct tvmp_conv *conv,
+                                  const struct tvmp_scale *scale) {
+  const int32_t pixels = conv->pixels - left_out, rest = pixels % 3;
+  const int8_t *const end = data + (pixels - rest) * conv->pixel_bytes;
   while (data != end) {
     tvmp_conv_block(data, weight, pair, out, 3, channels, conv, scale);
     data += 3 * conv->pixel_bytes;
@@ -75,15 +126,36 @@ TVMP_INLINE void tvmp_conv_pixels(const int8_t *data, const int8_t *weight,
 TVMP_INLINE void tvmp_conv_group(const int8_t *data, const int8_t *weight,
                                  const struct tvmp_pair *pair, int8_t *out,
                                  const struct tvmp_conv *conv, const struct tvmp_scale *scale) {
-  const int32_t pair_bytes = conv->rows * conv->segments * tvmp_conv_words(conv) * 8;
-  for (int32_t count = conv->channels / 2; count != 0; --count) {
-    tvmp_conv_pixels(data, weight, pair, out, 2, conv, scale);
-    weight += pair_bytes;
-    out += 2;
-    ++pair;
+  const int32_t pair_bytes = tvmp_conv_pair_bytes(conv);
+  const int32_t at_once = tvmp_conv_pairs_at_once(conv);
+  const int32_t left_out = at_once > 1 ? 1 : 0;
+  if (left_out != 0) {
+    const int32_t before = conv->pixels - 1;
+    const int8_t *last_weight = weight;
+    const struct tvmp_pair *last_pair = pair;
+    int8_t *last_out = out + before * conv->stride;
+    TVMP_ROLLED for (int32_t count = conv->channels / 2; count != 0; count -= at_once) {
+      tvmp_conv_pairs(data + before * conv->pixel_bytes, last_weight, last_pair, last_out, at_once,
+                      conv, scale);
+      last_weight += at_once * pair_bytes;
+      last_out += 2 * at_once;
+      last_pair += at_once;
+    }
+  }
+  if (conv->pixels > left_out) {
+    for (int32_t count = conv->channels / 2; count != 0; --count) {
+      tvmp_conv_pixels(data, weight, pair, out, 2, left_out, conv, scale);
+      weight += pair_bytes;
+      out += 2;
+      ++pair;
+    }
+  } else {
+    weight += conv->channels / 2 * pair_bytes;
+    out += conv->channels / 2 * 2;
+    pair += conv->channels / 2;
   }
   if (conv->channels % 2 != 0) {
-    tvmp_conv_pixels(data, weight, pair, out, 1, conv, scale);
+    tvmp_conv_pixels(data, weight, pair, out, 1, 0, conv, scale);
   }
 }
 
@@ -157,7 +229,7 @@ TVMP_INLINE void tvmp_conv_shared(const int8_t *data, const int8_t *weight, cons
       .clamp_min = clamp_min,
       .clamp_max = clamp_max,
   };
-  const int32_t pair_bytes = rows * segments * tvmp_conv_words(&conv) * 8;
+  const int32_t pair_bytes = tvmp_conv_pair_bytes(&conv);
   const struct tvmp_pair *pair = (const struct tvmp_pair *)channels;
   const int32_t blocks = (pixels + 2) / 3;
   TVMP_ROLLED for (int32_t count = channel_count / 2; count != 0; --count) {

@@ -50,6 +50,30 @@ struct tvmp_walk {
 #define TVMP_PIXELS_2 TVMP_PIXEL(TVMP_SECOND, "a1", "b1") TVMP_PIXELS_1
 #define TVMP_PIXELS_3 TVMP_PIXEL(TVMP_THIRD, "a2", "b2") TVMP_PIXELS_2
 
+/* One pixel and several pairs of channels, whose weights lie ``apart``. The pair that moves the
+ * address of weights on comes last. */
+#define TVMP_INPUTS TVMP_FIRST "sxtb16 %[y], %[x]\n\tsxtb16 %[x], %[x], ror #8\n\t"
+#define TVMP_PRODUCTS(a, b)                                                                        \
+  "smlad %[" a "], %[y], %[u0], %[" a "]\n\t"                                                      \
+  "smlad %[" b "], %[y], %[w0], %[" b "]\n\t"                                                      \
+  "smlad %[" a "], %[x], %[u1], %[" a "]\n\t"                                                      \
+  "smlad %[" b "], %[x], %[w1], %[" b "]\n\t"
+#define TVMP_EXPAND_JOINT                                                                          \
+  "sxtb16 %[u0], %[w0]\n\t"                                                                        \
+  "sxtb16 %[u1], %[w1]\n\t"
+#define TVMP_EXPAND_PLAIN                                                                          \
+  TVMP_EXPAND_JOINT                                                                                \
+  "sxtb16 %[w0], %[w0], ror #8\n\t"                                                                \
+  "sxtb16 %[w1], %[w1], ror #8\n\t"
+#define TVMP_PAIRS_2(expand)                                                                       \
+  TVMP_INPUTS "ldrd %[w0], %[w1], [%[weight], %[step]]\n\t" expand TVMP_PRODUCTS(                  \
+      "a1", "b1") "ldrd %[w0], %[w1], [%[weight]], #8\n\t" expand TVMP_PRODUCTS("a0", "b0")
+#define TVMP_PAIRS_3(expand)                                                                       \
+  TVMP_INPUTS "ldrd %[w0], %[w1], [%[weight], %[twice]]\n\t" expand TVMP_PRODUCTS(                 \
+      "a2", "b2") "ldrd %[w0], %[w1], [%[weight], %[step]]\n\t" expand                             \
+      TVMP_PRODUCTS("a1", "b1") "ldrd %[w0], %[w1], [%[weight]], #8\n\t" expand TVMP_PRODUCTS(     \
+          "a0", "b0")
+
 #define TVMP_TURN(weights, pixels) weights pixels weights pixels
 /* With 14 registers taken, the end is compared with in memory. */
 #define TVMP_LOOP(weights, pixels)                                                                 \
@@ -67,7 +91,7 @@ struct tvmp_walk {
 #define TVMP_RUN(code, ...)                                                                        \
   __asm__ volatile(code                                                                            \
                    : __VA_ARGS__, TVMP_TEMPORARIES                                                 \
-                   : [step] "n"(pixel_bytes), [twice] "n"(2 * pixel_bytes)                         \
+                   : [step] "n"(apart), [twice] "n"(2 * apart)                                     \
                    : "memory")
 
 #define TVMP_RUN_LOOP(code, ...)                                                                   \
@@ -75,7 +99,7 @@ struct tvmp_walk {
     const int8_t *const end = walk->weight + (words & ~1) * 8;                                     \
     __asm__ volatile(code                                                                          \
                      : __VA_ARGS__, TVMP_TEMPORARIES                                               \
-                     : [step] "n"(pixel_bytes), [twice] "n"(2 * pixel_bytes), [end] "m"(end)       \
+                     : [step] "n"(apart), [twice] "n"(2 * apart), [end] "m"(end)                   \
                      : "cc", "memory");                                                            \
   } while (0)
 
@@ -106,6 +130,9 @@ struct tvmp_walk {
 
 #endif
 
+/* Largest constant offset of a load of two words. */
+#define TVMP_PAIR_OFFSET 1020
+
 /* One pixel's words, instruction by instruction; on DSP cores for what the blocks above do not fit.
  */
 TVMP_INLINE void tvmp_dot_pixel(const int8_t *pixel, const int8_t *weight, int32_t words, int joint,
@@ -121,9 +148,10 @@ TVMP_INLINE void tvmp_dot_pixel(const int8_t *pixel, const int8_t *weight, int32
   }
 }
 
-/* One segment of one to three pixels. All but the walk and the sums must be constants. */
-TVMP_INLINE void tvmp_dot(struct tvmp_walk *walk, int32_t pixels, int32_t pixel_bytes,
-                          int32_t words, int joint, int32_t *sum) {
+/* One segment of one to three pixels, ``apart`` bytes from each other. All but the walk and the
+ * sums must be constants. */
+TVMP_INLINE void tvmp_dot(struct tvmp_walk *walk, int32_t pixels, int32_t apart, int32_t words,
+                          int joint, int32_t *sum) {
 #if TVMP_HAS_DSP
   if (pixels == 1) {
     TVMP_DOT_PIXELS(TVMP_PIXELS_1, TVMP_OPERANDS_1);
@@ -134,7 +162,34 @@ TVMP_INLINE void tvmp_dot(struct tvmp_walk *walk, int32_t pixels, int32_t pixel_
   }
 #else
   for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-    tvmp_dot_pixel(walk->pixel + pixel * pixel_bytes, walk->weight, words, joint, sum + 2 * pixel);
+    tvmp_dot_pixel(walk->pixel + pixel * apart, walk->weight, words, joint, sum + 2 * pixel);
+  }
+  walk->pixel += 4 * words;
+  walk->weight += 8 * words;
+#endif
+}
+
+/* One segment of one pixel and two or three pairs of channels, whose weights lie ``apart`` bytes
+ * from each other: TVMP_PAIR_OFFSET at most from the first to the last. */
+TVMP_INLINE void tvmp_dot_pairs(struct tvmp_walk *walk, int32_t pairs, int32_t apart, int32_t words,
+                                int joint, int32_t *sum) {
+#if TVMP_HAS_DSP
+  if (pairs == 2) {
+    if (joint) {
+      TVMP_DOT_WORDS(, TVMP_PAIRS_2(TVMP_EXPAND_JOINT), TVMP_OPERANDS_2);
+    } else {
+      TVMP_DOT_WORDS(, TVMP_PAIRS_2(TVMP_EXPAND_PLAIN), TVMP_OPERANDS_2);
+    }
+  } else {
+    if (joint) {
+      TVMP_DOT_WORDS(, TVMP_PAIRS_3(TVMP_EXPAND_JOINT), TVMP_OPERANDS_3);
+    } else {
+      TVMP_DOT_WORDS(, TVMP_PAIRS_3(TVMP_EXPAND_PLAIN), TVMP_OPERANDS_3);
+    }
+  }
+#else
+  for (int32_t pair = 0; pair < pairs; ++pair) {
+    tvmp_dot_pixel(walk->pixel, walk->weight + pair * apart, words, joint, sum + 2 * pair);
   }
   walk->pixel += 4 * words;
   walk->weight += 8 * words;

@@ -95,6 +95,32 @@ def test_any_row_equals_naive_sums(
     np.testing.assert_array_equal(run_c(kernel, [data], constants), expected)
 
 
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize(
+    ("channels", "at_once"), [(4, 2), (5, 2), (6, 3), (7, 3), (12, 3), (10, 1)]
+)
+def test_a_lone_pixel_is_made_for_several_pairs_of_channels(
+    width: int, channels: int, at_once: int
+) -> None:
+    rng = np.random.default_rng(channels)
+    for kernel, weight_min in ((1, -127), (3, -127), (1, -128)):
+        plain = replace(
+            PLAIN, in_channels=22, out_width=width, out_channels=channels,
+            kernel_h=kernel, kernel_w=kernel,
+        )  # fmt: skip
+        constants = channel_constants(rng, channels, (-9, -6), wide=False)
+        weight = int8(rng, channels, kernel, kernel, 22)
+        constants["weight"] = np.maximum(weight, np.int8(weight_min))
+        constants["bias"] %= 2**17
+        row = dsp_conv_row(plain, constants)
+        assert row is not None
+        if width == 1:
+            assert f"x {2 * at_once} channels" in row.remark
+        data = int8(rng, kernel, 12, 22)
+        expected = expected_row(plain, data, constants)
+        np.testing.assert_array_equal(run_c(row, [data], constants), expected)
+
+
 @pytest.mark.parametrize("width", [3, 4, 5, 6, 7])
 def test_layers_of_other_widths_and_outputs_share_a_kernel(width: int) -> None:
     rng = np.random.default_rng(width)
