@@ -307,7 +307,8 @@ def gathered_instructions(
     fours, rest = divmod(width, _BLOCK)
     sums = 30 + 3 * words + fours * block(_BLOCK)
     sums += 0 if rest == 0 else block(2 if rest < 3 else _BLOCK)
-    return -(-channels // 4) * gathered + channels * sums
+    # A tenth for what steps along the row and odd ends take.
+    return round(1.1 * (-(-channels // 4) * gathered + channels * sums))
 
 
 def _is_rectified(arithmetic: Arithmetic) -> bool:

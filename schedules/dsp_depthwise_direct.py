@@ -11,7 +11,7 @@ from tvm import te, tirx
 from .channels import requantisation_fields, settle_constant_channels
 from .depthwise import DepthwiseRow
 from .dsp_pair import PairForm, PairScaling, sums_are_narrow
-from .fixed_point import Arithmetic, Requantisation
+from .fixed_point import Arithmetic, Requantisation, bind, int32, saturate
 from .kernel import Constants
 from .micro_kernel import describe, implement, micro_kernel_name
 
@@ -23,8 +23,8 @@ _GROUP = 4
 _MOST_COLUMNS = 15
 #: Largest constant offset of a load.
 _LARGEST_OFFSET = 4095
-#: int32 numbers of ``struct tvmp_direct_channels``: starts, then three for each channel.
-_NUMBERS = 4 * _GROUP
+#: Places that a weight may have less than others: the rounding of 64 stays whole.
+_MOST_LESS = 6
 #: Rows of a window that are not looped over.
 _UNROLLED_ROWS = 3
 #: Places of a group's channels among its weights.
@@ -36,7 +36,7 @@ class DspDepthwiseDirect:
     """:class:`DepthwiseRow` with four channels of two outputs at a time, straight from the input.
 
     Buffers: data int8 and out int8 as the plain kernel's; weight int16 [groups, taps, 4] and
-    channels int32 [groups, 16] as ``micro_project/kernels/depthwise_direct.h`` says.
+    channels int32 [groups, 12 or 16] as ``micro_project/kernels/depthwise_direct.h`` says.
 
     Parameters
     ----------
@@ -97,9 +97,14 @@ class DspDepthwiseDirect:
 
     @property
     def _bits(self) -> int:
-        """Places that weights and biases are shifted to the left by."""
+        """Places that weights and biases are shifted to the left by, at most."""
         form = self._scaling.form
         return 8 if form < PairForm.TIES else 1 if form == PairForm.TIES else 0
+
+    @property
+    def _exponent(self) -> int:
+        """What all channels are shifted to the right by; -1 where they differ."""
+        return _common_exponent(self._scaling)
 
     def pack(self, constants: Constants) -> Constants:
         """Arrange weights and parameters by groups of four channels.
@@ -112,31 +117,35 @@ class DspDepthwiseDirect:
         Returns
         -------
         dict
-            weight int16 [groups, taps, 4], channels int32 [groups, 16].
+            weight int16 [groups, taps, 4], channels int32 [groups, 12 or 16].
         """
         settled = settle_constant_channels(constants, -1, self.plain.requantisation)
         settled["weight"] = np.ascontiguousarray(np.moveaxis(settled["weight"], -1, 0))
         exponents, _ = self._scaling.pack(settled)
+        # Channels that are to be shifted further begin with as many places less.
+        less = exponents - self._exponent if self._exponent >= 0 else np.zeros_like(exponents)
         members = _members(self.plain.in_channels)
-        shifted = settled["weight"].astype(np.int64) << self._bits
-        taps = shifted.reshape(len(shifted), -1)[members].transpose(0, 2, 1)
-        start = (settled["bias"].astype(np.int64) << self._bits)[members]
-        triples = np.stack(
-            [settled["multiplier"].astype(np.int64), self._rounding(exponents), exponents], axis=-1
-        )[members]
-        numbers = np.concatenate([start, triples.reshape(len(members), -1)], axis=1)
+        factor = np.left_shift(1, self._bits - less)
+        flat = settled["weight"].astype(np.int64).reshape(len(less), -1) * factor[:, None]
+        start = (settled["bias"].astype(np.int64) * factor)[members]
+        parameters = [settled["multiplier"].astype(np.int64), self._rounding(exponents, less)]
+        parameters += [] if self._exponent >= 0 else [exponents]
+        scales = np.stack(parameters, axis=-1)[members].reshape(len(members), -1)
+        taps = flat[members].transpose(0, 2, 1)
         return {
             "weight": np.ascontiguousarray(taps[..., _ORDER]).astype(np.int16),
-            "channels": numbers.astype(np.uint32).view(np.int32),
+            "channels": np.concatenate([start, scales], axis=1).astype(np.uint32).view(np.int32),
         }
 
-    def _rounding(self, exponents: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _rounding(
+        self, exponents: npt.NDArray[np.int64], less: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
         """``rounding`` of ``struct tvmp_channel``."""
         form, zero_point = self._scaling.form, self.plain.output_zero_point
         if form > PairForm.TIES:
             return np.full_like(exponents, zero_point)
         half = 64 if form == PairForm.FLOOR_TWICE else 0
-        return ((2 * zero_point + 1) << exponents) + half
+        return ((2 * zero_point + 1) << (exponents - less)) + (half >> less)
 
     def description(self) -> tirx.PrimFunc:
         """The row as TE tensors over the packed constants."""
@@ -145,7 +154,8 @@ class DspDepthwiseDirect:
         data = te.placeholder((rows, plain.in_row_pixels, plain.in_channels), "int8", "data")
         taps = plain.kernel_h * plain.kernel_w
         weight = te.placeholder((self._groups, taps, _GROUP), "int16", "weight")
-        channels = te.placeholder((self._groups, _NUMBERS), "int32", "channels")
+        numbers = 2 if self._exponent >= 0 else 3
+        channels = te.placeholder((self._groups, (1 + numbers) * _GROUP), "int32", "channels")
         ky = te.reduce_axis((0, plain.kernel_h), "ky")
         kx = te.reduce_axis((0, plain.kernel_w), "kx")
         shape = (1, plain.out_width, plain.in_channels)
@@ -164,30 +174,46 @@ class DspDepthwiseDirect:
             position = inner % 2 * 2 + inner // 2
             factor = weight[at // _GROUP, ky * plain.kernel_w + kx, position].astype("int32")
             pixel = data[ky * plain.dilation_h, x * plain.stride_w + kx, o].astype("int32")
-            return te.sum(pixel * (factor >> tirx.const(self._bits, "int32")), axis=[ky, kx])
+            return te.sum(pixel * factor, axis=[ky, kx])
 
         acc = te.compute(shape, tap, name="acc")
 
         def scaled(y: tirx.Var, x: tirx.Var, o: tirx.Var) -> tirx.Expr:
             at = place(o)
             group, inner = at // _GROUP, at % _GROUP
-            start = channels[group, inner] >> tirx.const(self._bits, "int32")
-            triple = _GROUP + 3 * inner
-            return self._scaling.apply(
-                acc[y, x, o] + start, channels[group, triple], channels[group, triple + 2]
-            )
+            first = _GROUP + numbers * inner
+            shift = channels[group, first + 2] if numbers == 3 else int32(self._exponent)
+            total = acc[y, x, o] + channels[group, inner]
+            return self._scaled(total, channels[group, first], channels[group, first + 1], shift)
 
         return describe([data, weight, channels, te.compute(shape, scaled, name="out")])
+
+    def _scaled(
+        self, total: tirx.Expr, multiplier: tirx.Expr, rounding: tirx.Expr, shift: tirx.Expr
+    ) -> tirx.Expr:
+        """As ``tvmp_scale_sum`` of ``pair.h`` does it."""
+        r, form = self.plain.requantisation, self._scaling.form
+        if form > PairForm.TIES:
+            return bind("total", total, lambda x: r.scale(x, multiplier, shift))
+        nearest = 1 << 31 if form == PairForm.TIES else 0
+
+        def shifted(x: tirx.Expr) -> tirx.Expr:
+            product = x.astype("int64") * multiplier.astype("int64")
+            high = (product + tirx.const(nearest, "int64")) >> tirx.const(32, "int64")
+            towards = x >> int32(31) if form == PairForm.TIES else int32(0)
+            return ((high.astype("int32") + rounding + towards) >> shift) >> int32(1)
+
+        return bind("total", total, lambda x: saturate(shifted(x), r.clamp_min, r.clamp_max))
 
     @property
     def _numbers(self) -> tuple[int, ...]:
         """Arguments of ``tvmp_depthwise_direct``."""
         plain = self.plain
-        form, exponent, clamp_min, clamp_max = self._scaling.numbers
+        form, _, clamp_min, clamp_max = self._scaling.numbers
         return (
             *(plain.out_width, plain.stride_w, plain.kernel_h, plain.kernel_w, plain.in_channels),
             plain.dilation_h * plain.in_row_pixels * plain.in_channels,
-            *(form, exponent, clamp_min, clamp_max),
+            *(form, self._exponent, clamp_min, clamp_max),
         )
 
     def prim_func(self) -> tirx.PrimFunc:
@@ -219,7 +245,7 @@ def direct_instructions(
     # Loads and expansions of pixels, loads of weights, products.
     two = kernel_h * (3 * columns + 2 * kernel_w + 8 * kernel_w + loop)
     one = kernel_h * (8 * kernel_w + loop)
-    each = 2 * _GROUP
+    each = int(1.5 * _GROUP)
     pairs, rest = divmod(width, 2)
     block = pairs * (two + 22 + each + 2 * _GROUP * scaling)
     block += rest * (one + 10 + each + _GROUP * scaling)
@@ -251,8 +277,22 @@ def direct_scaling(constants: Constants, arithmetic: Arithmetic) -> float:
 
 
 def _scaling_cost(scaling: PairScaling) -> float:
-    """One less than where weights are not multiplied by what the form needs."""
-    return scaling.instructions - 1
+    """One less than where weights are not multiplied by what the form needs, and perhaps two."""
+    return scaling.instructions - (2 if scaling.numbers[1] < 0 <= _common_exponent(scaling) else 1)
+
+
+def _common_exponent(scaling: PairScaling) -> int:
+    """What all channels can be shifted to the right by; -1 where there is nothing.
+
+    Floors nest: to multiply a sum by less and shift it by less comes to the same. So with room for
+    half a unit (``TVMP_FLOOR_TWICE`` of ``pair.h``) what shifts have more than the least of them
+    may be taken off the weights.
+    """
+    common = scaling.numbers[1]
+    low, high = scaling.requantisation.shift_min, scaling.requantisation.shift_max
+    if common < 0 and scaling.form < PairForm.TIES and high - low <= _MOST_LESS:
+        return 6 - high
+    return common
 
 
 def _sums_are_narrow(constants: Constants, requantisation: Requantisation) -> bool:

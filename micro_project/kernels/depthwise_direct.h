@@ -5,7 +5,9 @@
  * Where the windows of two outputs overlap, each pixel is read and taken apart once for both.
  *
  * Weights are int16 in the same order, channels 0, 2, 1, 3 of each tap, and already multiplied by
- * what the form of pair.h wants sums to be multiplied by: 256, or 2, or 1. So are the biases.
+ * what the form of pair.h wants sums to be multiplied by: 256, or 2, or 1. So are the biases. In
+ * the first case a channel whose sums have to be shifted right further than others' is multiplied
+ * by as much less, so that all are shifted by the same constant.
  *
  * Against gathering (depthwise.h) products are single, but nothing is packed: what a window costs
  * does not depend on how many others there are in the row. */
@@ -15,11 +17,11 @@
 #include "dsp.h"
 #include "pair.h"
 
-/* Four channels. */
-struct tvmp_direct_channels {
-  int32_t start[4];
-  struct tvmp_channel scale[4];
-};
+/* Numbers of a channel behind the starts of all four: multiplier, rounding and shift, the last of
+ * them only where channels do not share it. */
+TVMP_INLINE int32_t tvmp_direct_numbers(const struct tvmp_scale *scale) {
+  return scale->exponent >= 0 ? 2 : 3;
+}
 
 /* A layer, in bytes of int8 data. Constants wherever it is used. */
 struct tvmp_direct {
@@ -147,12 +149,12 @@ TVMP_INLINE void tvmp_direct_row(const int8_t *data, const int16_t *weight, int3
 
 /* Four channels of one or two outputs. Up to three rows of a window are not looped over. */
 TVMP_INLINE void tvmp_direct_block(const int8_t *data, const int16_t *weight,
-                                   const struct tvmp_direct_channels *channels, int8_t *out,
-                                   int32_t outputs, const struct tvmp_direct *layer,
+                                   const int32_t *channels, int8_t *out, int32_t outputs,
+                                   const struct tvmp_direct *layer,
                                    const struct tvmp_scale *scale) {
   int32_t sum[8];
   for (int32_t channel = 0; channel < 4; ++channel) {
-    sum[channel] = channels->start[channel];
+    sum[channel] = channels[channel];
     sum[4 + channel] = sum[channel];
   }
   const int32_t rows = layer->kernel_h;
@@ -177,7 +179,9 @@ TVMP_INLINE void tvmp_direct_block(const int8_t *data, const int16_t *weight,
   __asm__ volatile("" : "+r"(channels), "+r"(out));
 #endif
   for (int32_t channel = 0; channel < 4; ++channel) {
-    const struct tvmp_channel parameters = channels->scale[channel];
+    const int32_t numbers = tvmp_direct_numbers(scale);
+    const int32_t *const first = channels + 4 + numbers * channel;
+    const struct tvmp_channel parameters = {first[0], first[1], numbers == 3 ? first[2] : 0};
     out[channel] = (int8_t)tvmp_scale_sum(sum[channel], &parameters, scale);
     if (outputs == 2) {
       out[layer->pixel_bytes + channel] =
@@ -189,8 +193,10 @@ TVMP_INLINE void tvmp_direct_block(const int8_t *data, const int16_t *weight,
 /* A whole row.
  *
  * data: the window of the first output, at least four channels. weight: [groups][taps][4].
- * channels: struct tvmp_direct_channels for each group. The last group begins where it ends with
- * the pixel, and makes again what others did. All numbers are constants, as in the structures. */
+ * channels: for each group four starts and the numbers of four channels. The last group begins
+ * where it ends with the pixel, and makes again what others did. All numbers are constants, as in
+ * the structures.
+ */
 TVMP_INLINE void tvmp_depthwise_direct(const int8_t *data, const int16_t *weight,
                                        const int32_t *channels, int8_t *out, int32_t width,
                                        int32_t stride, int32_t kernel_h, int32_t kernel_w,
@@ -211,11 +217,12 @@ TVMP_INLINE void tvmp_depthwise_direct(const int8_t *data, const int16_t *weight
       .clamp_min = clamp_min,
       .clamp_max = clamp_max,
   };
-  const struct tvmp_direct_channels *group = (const struct tvmp_direct_channels *)channels;
-  const struct tvmp_direct_channels *const end = group + (pixel_bytes + 3) / 4;
+  const int32_t group_numbers = 4 + 4 * tvmp_direct_numbers(&scale);
+  const int32_t *group = channels;
+  const int32_t *const end = group + (pixel_bytes + 3) / 4 * group_numbers;
   const int32_t pairs = width / 2, overlap = (4 - pixel_bytes % 4) % 4;
-  TVMP_ROLLED for (; group != end; ++group) {
-    if (overlap != 0 && group == end - 1) {
+  TVMP_ROLLED for (; group != end; group += group_numbers) {
+    if (overlap != 0 && group == end - group_numbers) {
       data -= overlap;
       out -= overlap;
     }
