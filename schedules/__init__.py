@@ -8,12 +8,13 @@ without theirs.
 from .bare_c import lower_to_bare, print_c
 from .boundary import DequantizeFlat, QuantizeFlat
 from .channels import is_small_accumulator, requantisation_fields
-from .conv import ConvRow
+from .conv import ConvRow, ConvRowVariant
 from .dense import Dense
-from .depthwise import DepthwiseRow
+from .depthwise import DepthwiseRow, DepthwiseRowVariant
 from .depthwise_map import DepthwiseMap, WindowAxis
 from .dsp_conv import DspConvRow, dsp_conv_objection, dsp_conv_row
 from .dsp_conv_shared import DspConvShared, dsp_conv_shared
+from .dsp_conv_variants import TURNS, DspConvGathered, DspConvVariant, gathered_bytes
 from .dsp_dense import DspDense, dsp_dense, dsp_dense_objection
 from .dsp_depthwise import (
     DepthwiseSteps,
@@ -53,25 +54,33 @@ from .pool import (
     MeanSpatial,
     PoolRow,
 )
+from .rules import RULES, Choice, ScheduleRule, Space, make_variant, space_of
 from .softmax import SoftmaxRows
 
 __all__ = [
+    "RULES",
+    "TURNS",
     "AccumulateRow",
     "AddFlat",
     "Arithmetic",
     "AverageOfSum",
     "AvgPoolPadded",
+    "Choice",
     "Constants",
     "ConvRow",
+    "ConvRowVariant",
     "CopyRow",
     "Dense",
     "DepthwiseMap",
     "DepthwiseRow",
+    "DepthwiseRowVariant",
     "DepthwiseSteps",
     "DequantizeFlat",
     "DspAddFlat",
+    "DspConvGathered",
     "DspConvRow",
     "DspConvShared",
+    "DspConvVariant",
     "DspDense",
     "DspDepthwiseDirect",
     "DspDepthwiseRow",
@@ -88,7 +97,9 @@ __all__ = [
     "QuantizeFlat",
     "ResizeNearestRow",
     "RowRule",
+    "ScheduleRule",
     "SoftmaxRows",
+    "Space",
     "StridedSlice",
     "Transpose",
     "WindowAxis",
@@ -107,12 +118,15 @@ __all__ = [
     "dsp_depthwise_direct_objection",
     "dsp_depthwise_row",
     "dsp_mul",
+    "gathered_bytes",
     "gathered_instructions",
     "headers_of",
     "is_small_accumulator",
     "lower_to_bare",
+    "make_variant",
     "nearest_indices",
     "print_c",
     "requantisation_fields",
     "row_rule",
+    "space_of",
 ]

@@ -142,14 +142,17 @@ class ConvRow:
         return self.kernel_h * self.kernel_w * self._group_in
 
     @property
+    def default_block(self) -> tuple[int, int]:
+        """Pixels and output channels computed at once where nobody says otherwise."""
+        return register_blocks(self)[0]
+
+    @property
     def _block(self) -> tuple[int, int]:
-        """Pixels and output channels computed at once."""
-        group_out = self.out_channels // self.groups
-        return next(
-            (pixels, outputs)
-            for pixels, outputs in _BLOCKS
-            if self.out_width % pixels == 0 and group_out % outputs == 0
-        )
+        return self.default_block
+
+    @property
+    def _unrolled_taps(self) -> int:
+        return _UNROLLED_TAPS
 
     def pack(self, constants: Constants) -> Constants:
         """Interleave the weights of each block of output channels.
@@ -216,12 +219,51 @@ class ConvRow:
             sch,
             block=self._block,
             contiguous_taps=self.dilation_w == 1 and self.groups == 1,
+            taps=self._unrolled_taps,
         )
         return finish(sch)
 
 
+@dataclass(frozen=True)
+class ConvRowVariant(ConvRow):
+    """:class:`ConvRow` with another register block.
+
+    Parameters
+    ----------
+    block : tuple of int
+        Pixels and output channels computed at once: divisors of the row's.
+    unrolled_taps : int
+        Most taps of an iteration.
+    """
+
+    block: tuple[int, int] = (1, 1)
+    unrolled_taps: int = _UNROLLED_TAPS
+
+    @property
+    def _block(self) -> tuple[int, int]:
+        return self.block
+
+    @property
+    def _unrolled_taps(self) -> int:
+        return self.unrolled_taps
+
+
+def register_blocks(row: ConvRow) -> tuple[tuple[int, int], ...]:
+    """Register blocks that a row can be computed in, the default first."""
+    group_out = row.out_channels // row.groups
+    return tuple(
+        (pixels, outputs)
+        for pixels, outputs in _BLOCKS
+        if row.out_width % pixels == 0 and group_out % outputs == 0
+    )
+
+
 def schedule_register_block(
-    sch: s_tir.Schedule, *, block: tuple[int, int], contiguous_taps: bool
+    sch: s_tir.Schedule,
+    *,
+    block: tuple[int, int],
+    contiguous_taps: bool,
+    taps: int = _UNROLLED_TAPS,
 ) -> None:
     """Schedule blocks ``acc`` [1, W, O] over (ky, kx, ci) and ``out`` for scalar registers.
 
@@ -233,6 +275,8 @@ def schedule_register_block(
         Pixels and output channels computed at once: divisors of W and O.
     contiguous_taps : bool
         Pixels of a window row follow each other in memory, so (kx, ci) is one loop.
+    taps : int
+        Most of them in an iteration.
     """
     acc, out = sch.get_sblock("acc"), sch.get_sblock("out")
     _, x, o = sch.get_loops(out)
@@ -249,6 +293,6 @@ def schedule_register_block(
     sch.unroll(acc_o)
     inner = sch.fuse(kx, ci) if contiguous_taps else ci
     extent = int(sch.get(inner).extent)
-    _, unrolled = sch.split(inner, [None, largest_divisor(extent, _UNROLLED_TAPS)])
+    _, unrolled = sch.split(inner, [None, largest_divisor(extent, taps)])
     sch.unroll(unrolled)
     sch.decompose_reduction(acc, ky)

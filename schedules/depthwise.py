@@ -152,12 +152,25 @@ class DepthwiseRow:
         )
         return [data, weight, channels, out]
 
+    @property
+    def default_pixels(self) -> int:
+        """Computed at once where nobody says otherwise."""
+        return largest_divisor(self.out_width, 4)
+
+    @property
+    def _pixels(self) -> int:
+        return self.default_pixels
+
+    @property
+    def _unrolls_rows(self) -> bool:
+        return self.kernel_h * self.kernel_w <= _UNROLLED_TAPS
+
     def prim_func(self) -> tirx.PrimFunc:
         """Schedule: some pixels of one channel at once, sharing each weight; window unrolled."""
         sch = s_tir.Schedule(te.create_prim_func(self.compute()))
         acc, out = sch.get_sblock("acc"), sch.get_sblock("out")
         _, x, o = sch.get_loops(out)
-        x_outer, x_inner = sch.split(x, [None, largest_divisor(self.out_width, 4)])
+        x_outer, x_inner = sch.split(x, [None, self._pixels])
         sch.reorder(x_outer, o, x_inner)
         sch.unroll(x_inner)
         sch.compute_at(acc, o, preserve_unit_loops=True)
@@ -165,7 +178,31 @@ class DepthwiseRow:
         sch.reorder(ky, kx, acc_x)
         sch.unroll(acc_x)
         sch.unroll(kx)
-        if self.kernel_h * self.kernel_w <= _UNROLLED_TAPS:
+        if self._unrolls_rows:
             sch.unroll(ky)
         sch.decompose_reduction(acc, ky)
         return finish(sch)
+
+
+@dataclass(frozen=True)
+class DepthwiseRowVariant(DepthwiseRow):
+    """:class:`DepthwiseRow` with other unrolled loops.
+
+    Parameters
+    ----------
+    pixels : int
+        Computed at once, a divisor of the row's.
+    unrolls_rows : bool
+        Whether all of the window is unrolled, or each of its rows.
+    """
+
+    pixels: int = 1
+    unrolls_rows: bool = False
+
+    @property
+    def _pixels(self) -> int:
+        return self.pixels
+
+    @property
+    def _unrolls_rows(self) -> bool:
+        return self.unrolls_rows

@@ -49,7 +49,7 @@ class DspConvRow:
     def name(self) -> str:
         """C identifier stem."""
         stem = self.plain.name.removeprefix("conv2d_").rsplit("_", 1)[0]
-        return micro_kernel_name(f"conv2d_dsp_{stem}", self._numbers)
+        return micro_kernel_name(f"conv2d_dsp_{stem}", self.numbers)
 
     @property
     def constants(self) -> tuple[str, ...]:
@@ -171,7 +171,18 @@ class DspConvRow:
         return describe([data, weight, channels, out])
 
     @property
-    def _numbers(self) -> tuple[int, ...]:
+    def window_words(self) -> int:
+        """Words of four inputs under the window of one pixel."""
+        window = self._window
+        return window.rows * window.segments * window.words
+
+    @property
+    def run_words(self) -> int:
+        """Words of four inputs that follow each other in memory."""
+        return self._window.words
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
         """Arguments of ``tvmp_conv_row``."""
         window = self.window_numbers
         shape = (self._pairing.group_out, self.plain.groups)
@@ -194,7 +205,7 @@ class DspConvRow:
 
     def prim_func(self) -> tirx.PrimFunc:
         """One call of ``tvmp_conv_row``."""
-        return implement(self.description(), "tvmp_conv_row", self._numbers)
+        return implement(self.description(), "tvmp_conv_row", self.numbers)
 
 
 @dataclass(frozen=True)

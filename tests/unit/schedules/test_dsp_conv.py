@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvm_patch.schedules import ConvRow, DspConvRow, dsp_conv_row, dsp_conv_shared
+from tvm_patch.schedules import (
+    TURNS,
+    ConvRow,
+    DspConvGathered,
+    DspConvRow,
+    DspConvVariant,
+    dsp_conv_row,
+    dsp_conv_shared,
+)
 
 from . import naive
 from .execution import run_c, run_description
@@ -93,6 +101,8 @@ def test_any_row_equals_naive_sums(
     # Half of the examples in the form that layers share, where it fits.
     kernel = (seed % 2 and dsp_conv_shared(row)) or row
     np.testing.assert_array_equal(run_c(kernel, [data], constants), expected)
+    variant = (DspConvVariant, DspConvGathered)[seed % 2](row, TURNS[seed // 2 % len(TURNS)])
+    np.testing.assert_array_equal(run_c(variant, [data], constants), expected)
 
 
 @pytest.mark.parametrize("width", [1, 4])

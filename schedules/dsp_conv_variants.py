@@ -1,0 +1,108 @@
+"""Other ways to make a row of :class:`DspConvRow`, by ``micro_project/kernels/conv_variants.h``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm import tirx
+
+from .dsp_conv import DspConvRow
+from .kernel import Constants
+from .micro_kernel import implement, micro_kernel_name
+
+#: Words of four inputs that a turn of the inner loop may have.
+TURNS = (2, 4, 8, 16)
+#: Pixels of a block.
+_BLOCK_PIXELS = 3
+#: A gathered word of four inputs.
+_WORD_BYTES = 8
+
+
+@dataclass(frozen=True)
+class DspConvVariant:
+    """:class:`DspConvRow` with another inner loop, or with its inputs gathered first.
+
+    Buffers as there; then, if it gathers, scratch int8 [scratch_bytes], whose address four divides.
+
+    Parameters
+    ----------
+    row : DspConvRow
+        Shape, arithmetic and packing.
+    turn : int
+        One of :data:`TURNS`.
+    """
+
+    row: DspConvRow
+    turn: int
+
+    _function = "tvmp_conv_unrolled"
+
+    @property
+    def name(self) -> str:
+        """C identifier stem."""
+        stem = self.row.name.removeprefix("conv2d_dsp_").rsplit("_", 1)[0]
+        kind = self._function.removeprefix("tvmp_conv_")
+        return micro_kernel_name(f"conv2d_{kind}_{stem}", (self.turn, *self.row.numbers))
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Constant parameters in order."""
+        return self.row.constants
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """What the C includes."""
+        return (*self.row.headers, "conv_variants.h")
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the row."""
+        return self.row.macs
+
+    @property
+    def remark(self) -> str:
+        """How sums are made and requantised."""
+        return f"{self.row.remark}, {self.turn} words a turn"
+
+    def pack(self, constants: Constants) -> Constants:
+        """As the row's."""
+        return self.row.pack(constants)
+
+    def description(self) -> tirx.PrimFunc:
+        """The row's."""
+        return self.row.description()
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """One call of the C function."""
+        return implement(self.description(), self._function, (self.turn, *self.row.numbers))
+
+
+@dataclass(frozen=True)
+class DspConvGathered(DspConvVariant):
+    """:class:`DspConvVariant` that expands the windows of three pixels to halfwords first."""
+
+    _function = "tvmp_conv_gathered"
+
+    @property
+    def scratch_bytes(self) -> int:
+        """The gathered windows of a block."""
+        return gathered_bytes(self.row)
+
+    @property
+    def remark(self) -> str:
+        """How sums are made and requantised."""
+        return f"{super().remark}, inputs gathered in {self.scratch_bytes:,} bytes"
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """One call of the C function."""
+        return implement(
+            self.description(),
+            self._function,
+            (self.turn, *self.row.numbers),
+            scratch_bytes=self.scratch_bytes,
+        )
+
+
+def gathered_bytes(row: DspConvRow) -> int:
+    """Scratch memory of :class:`DspConvGathered`, for rows of a block and more."""
+    return min(row.plain.out_width, _BLOCK_PIXELS) * row.window_words * _WORD_BYTES
