@@ -54,7 +54,7 @@ $(DEMO_READY): $(TOOLCHAIN) pyproject.toml
 	touch $@
 
 $(TEST_READY): $(TOOLCHAIN) pyproject.toml
-	$(PYTHON) -m pip install --quiet -e '.[full,exact,onnx,rack,dev]'
+	$(PYTHON) -m pip install --quiet -e '.[full,exact,onnx,rack,tune,dev]'
 	touch $@ $(DEMO_READY)
 
 $(RELAY_READY): scripts/relay/setup.sh scripts/relay/libcuda_stub.c

@@ -189,3 +189,9 @@ class UploadRefusedError(RackError):
     """A file that is no firmware for the board, or does not stay where it belongs."""
 
     exit_code = 65
+
+
+class TuningError(TvmPatchError):
+    """Kernels that cannot be tuned, or a database that cannot be used or written."""
+
+    exit_code = 55

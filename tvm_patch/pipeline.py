@@ -17,9 +17,12 @@ from tvm_patch.analysis import Network, read_network
 from tvm_patch.board import Board, load_board
 from tvm_patch.codegen import Quantisation, write_model
 from tvm_patch.importer import ImportedModel, load_model
+from tvm_patch.kernel_times import NO_TIMES, KernelTimes, load_times
 from tvm_patch.lower import LoweredModel, lower_network
+from tvm_patch.lower.tuned import with_tuned_scratch
 from tvm_patch.measurement import Measurement, check_planned_is_used, measure
 from tvm_patch.micro import Firmware, Progress, build_firmware, flash, open_session
+from tvm_patch.micro.measured_on import measured_on
 from tvm_patch.plan import (
     Deadline,
     Plan,
@@ -186,6 +189,7 @@ def generate(
     board: Board | None = None,
     *,
     small_code: bool = False,
+    times: KernelTimes = NO_TIMES,
 ) -> Generated:
     """Carry out a plan and write the C.
 
@@ -196,6 +200,8 @@ def generate(
         those of the DSP extension, with plain C for other cores.
     small_code : bool
         Kernels that layers share rather than faster ones.
+    times : KernelTimes
+        Measured on the board; of each kernel the fastest way is taken.
     """
     module = partition(prepared.module, prepared.network, plan)
     network = read_network(module, name=prepared.imported.name)
@@ -205,9 +211,55 @@ def generate(
         c_name=prepared.imported.c_name,
         instructions=instructions_of(board),
         small_code=small_code,
+        times=times,
     )
     write_model(model, folder, quantisation=prepared.quantisation)
     return Generated(model, module, folder)
+
+
+def tuned_plan(
+    prepared: Prepared,
+    plan: Plan,
+    times: KernelTimes,
+    board: Board | None,
+    *,
+    arena_limit_bytes: int | None = None,
+    algorithm: str = "hill_climb",
+) -> Plan:
+    """Give a plan's kernels the scratch memory with which they have been measured to be fastest.
+
+    Parameters
+    ----------
+    times : KernelTimes
+        Measured on the board.
+    arena_limit_bytes : int or None
+        How large the arena may become; not larger than it is if None.
+    """
+    if not times:
+        return plan
+    return with_tuned_scratch(
+        prepared.network,
+        plan,
+        times,
+        instructions_of(board),
+        arena_limit_bytes=arena_limit_bytes,
+        algorithm=algorithm,
+    )
+
+
+def database_times(
+    database: str | Path | None, board: Board, *, emulate: bool = False
+) -> KernelTimes:
+    """What a database knows of a board; nothing without a database.
+
+    Raises
+    ------
+    TuningError
+        When it was made on another core, or by another compiler or TVM.
+    """
+    if database is None:
+        return NO_TIMES
+    return load_times(Path(database), measured_on(board, emulate=emulate))
 
 
 def reference_run(prepared: Prepared, *, seed: int = 0) -> Golden:
@@ -269,6 +321,7 @@ def deploy(
     runner: str | None = None,
     runs: int = 1,
     seed: int = 0,
+    database: str | Path | None = None,
     on_step: Step | None = None,
     progress: Progress | None = None,
 ) -> Deployment:
@@ -297,6 +350,8 @@ def deploy(
         it; each is found where it is None.
     seed : int
         Of the random inputs that are compared with the reference.
+    database : str, Path or None
+        Kernel times that ``tvm-patch tune`` has measured: kernels are made in the fastest ways.
     on_step : callable or None
         Told what begins.
 
@@ -310,10 +365,14 @@ def deploy(
     say("import")
     prepared = model if isinstance(model, Prepared) else prepare(model, io=io)
     say("plan")
-    plan = plan or make_plan(prepared, requirements, layers=layers, algorithm=algorithm)
+    times = database_times(database, board, emulate=emulate)
+    if plan is None:
+        plan = make_plan(prepared, requirements, layers=layers, algorithm=algorithm)
+        limit = None if requirements is None or layers else requirements.arena_limit_bytes
+        plan = tuned_plan(prepared, plan, times, board, arena_limit_bytes=limit)
     folder = folder or Path("out") / prepared.imported.c_name
     say("generate C")
-    generated = generate(prepared, plan, folder / "model", board)
+    generated = generate(prepared, plan, folder / "model", board, times=times)
     say("build firmware")
     firmware = build_firmware(generated.folder, board, folder / "firmware", emulate=emulate)
     say("compute the reference")

@@ -19,6 +19,7 @@ from tvm_patch.cli.quantize import quantize
 from tvm_patch.cli.rack import rack
 from tvm_patch.cli.report import report
 from tvm_patch.cli.serve import serve
+from tvm_patch.cli.tune import tune
 from tvm_patch.cli.validate import validate
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ for verb in (
     measure,
     validate,
     deploy,
+    tune,
     report,
     boards,
     doctor,

@@ -11,6 +11,7 @@ from tvm_patch.cli.options import (
     BoardName,
     BufferingOption,
     Buffers,
+    DatabaseFolder,
     Emulate,
     Grid,
     InputForm,
@@ -52,11 +53,13 @@ def build(
     c_only: Annotated[
         bool, typer.Option("--c-only", help="Write the C folder and build no firmware.")
     ] = False,
+    database: DatabaseFolder = None,
     output: OutputFolder = None,
     verbose: Verbose = False,
 ) -> None:
     """Write a model's C and build firmware of it."""
     from tvm_patch.cli.building import build_model, built_lines, find_target, output_folder
+    from tvm_patch.cli.kernel_times import find_times, with_times
     from tvm_patch.cli.terminal import activity, show
     from tvm_patch.pipeline import generate, prepare
     from tvm_patch.report.records import write_planned
@@ -83,6 +86,8 @@ def build(
         shown.step("plan")
         plan = decide(prepared.network.graph, wishes, shown).plan
         folder = output_folder(output, model)
+        times = find_times(target, database, shown)
+        plan = with_times(prepared, plan, wishes, times, target)
         if c_only:
             shown.step("generate C")
             generate(
@@ -91,11 +96,12 @@ def build(
                 folder / "model",
                 target.board,
                 small_code=wishes.small_code,
+                times=times,
             )
             write_planned(folder, prepared.network.graph, plan)
             firmware = None
         else:
             _, firmware = build_model(
-                prepared, plan, target, folder, shown, small_code=wishes.small_code
+                prepared, plan, target, folder, shown, small_code=wishes.small_code, times=times
             )
     show(*built_lines(folder, plan, firmware))

@@ -11,6 +11,7 @@ from tvm_patch.errors import DoesNotFitError
 if TYPE_CHECKING:
     from tvm_patch.board import Board
     from tvm_patch.cli.terminal import Activity
+    from tvm_patch.kernel_times import KernelTimes
     from tvm_patch.micro import Firmware
     from tvm_patch.micro.tools import Tool
     from tvm_patch.pipeline import Generated, Prepared
@@ -119,6 +120,7 @@ def build_model(
     shown: Activity,
     *,
     small_code: bool = False,
+    times: KernelTimes | None = None,
 ) -> tuple[Generated, Firmware]:
     """Generate C in ``folder/model``, build it in ``folder/firmware`` and describe it there.
 
@@ -128,6 +130,7 @@ def build_model(
         When the board is too small; the hint names a plan or boards that would do.
     """
     from tvm_patch.cli.fitting import with_what_fits
+    from tvm_patch.kernel_times import NO_TIMES
     from tvm_patch.micro import build_firmware
     from tvm_patch.pipeline import generate
     from tvm_patch.rack.artifact import write as write_artifact
@@ -135,7 +138,14 @@ def build_model(
     from tvm_patch.report.records import write_planned
 
     shown.step("generate C")
-    generated = generate(prepared, plan, folder / "model", target.board, small_code=small_code)
+    generated = generate(
+        prepared,
+        plan,
+        folder / "model",
+        target.board,
+        small_code=small_code,
+        times=times or NO_TIMES,
+    )
     shown.step(f"build firmware for {target.board.name}")
     graph = prepared.network.graph
     write_planned(folder, graph, plan)

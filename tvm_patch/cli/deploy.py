@@ -12,6 +12,7 @@ from tvm_patch.cli.options import (
     BoardName,
     BufferingOption,
     Buffers,
+    DatabaseFolder,
     Emulate,
     Grid,
     InputForm,
@@ -69,6 +70,7 @@ def deploy(
     build_only: Annotated[
         bool, typer.Option("--build-only", help="Stop at the firmware: ELF, and HEX to flash.")
     ] = False,
+    database: DatabaseFolder = None,
     output: OutputFolder = None,
     json_file: JsonFile = None,
     verbose: Verbose = False,
@@ -82,6 +84,7 @@ def deploy(
         output_folder,
         profiled_operators,
     )
+    from tvm_patch.cli.kernel_times import find_times, with_times
     from tvm_patch.cli.terminal import activity, show
     from tvm_patch.pipeline import make_plan, prepare, reference_run, run_on_device
     from tvm_patch.report import (
@@ -120,10 +123,12 @@ def deploy(
         prepared = prepare(model, io=io.value)
         shown.step("plan")
         plan = decide(prepared.network.graph, wishes, shown).plan
+        times = find_times(target, database, shown)
+        plan = with_times(prepared, plan, wishes, times, target)
         unpatched = make_plan(prepared, layers=True)
         folder = output_folder(output, model)
         generated, firmware = build_model(
-            prepared, plan, target, folder, shown, small_code=wishes.small_code
+            prepared, plan, target, folder, shown, small_code=wishes.small_code, times=times
         )
         if not build_only:
             shown.step("compute the reference")

@@ -66,6 +66,13 @@ class FlashRunner(StrEnum):
     OPENOCD = "openocd"
 
 
+class Search(StrEnum):
+    """How a tuner looks for candidates."""
+
+    EVOLUTIONARY = "evolutionary"
+    RANDOM = "random"
+
+
 class Link(StrEnum):
     """What carries the protocol to a real board."""
 
@@ -221,6 +228,15 @@ Grid = Annotated[
 PlanFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--plan", metavar="FILE", help="Carry out a plan that `plan` has written."),
+]
+DatabaseFolder = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--database",
+        metavar="DIR",
+        help="Kernel times that `tune` has measured; by default $TVM_PATCH_DATABASE, or the folder "
+        "tuning here, if there is one. `none` for none.",
+    ),
 ]
 OutputFolder = Annotated[
     Optional[Path],  # noqa: UP045

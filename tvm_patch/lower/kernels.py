@@ -12,6 +12,7 @@ import numpy as np
 from tvm_patch import schedules
 from tvm_patch.analysis import Network, OperatorDetail
 from tvm_patch.errors import UnsupportedOperatorError
+from tvm_patch.kernel_times import NO_TIMES, KernelTimes
 from tvm_patch.lower.stage_loop import is_flat, row_pixels
 from tvm_patch.plan.graph import Scratch, Tensor
 from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
@@ -86,6 +87,7 @@ def choose_kernels(
     instructions: Instructions = Instructions.PLAIN,
     *,
     small_code: bool = False,
+    times: KernelTimes = NO_TIMES,
 ) -> tuple[Kernel, ...]:
     """The kernels of one operator of a group.
 
@@ -101,6 +103,8 @@ def choose_kernels(
         What the core has; plain kernels are what TVM itself can build.
     small_code : bool
         As of :func:`tvm_patch.lower.lower_network`.
+    times : KernelTimes
+        Measured; where there are any of a kernel, the fastest way of making it is taken.
 
     Returns
     -------
@@ -148,7 +152,16 @@ def choose_kernels(
         )
         kernels = choose(request)
         chosen.extend(kernels if isinstance(kernels, tuple) else (kernels,))
-    return tuple(chosen)
+    if small_code:
+        return tuple(chosen)
+    return tuple(fastest_way(kernel, times, layout.scratch_bytes) for kernel in chosen)
+
+
+def fastest_way(kernel: Kernel, times: KernelTimes, scratch_bytes: int) -> Kernel:
+    """The kernel, made in the fastest way that has been measured within so much scratch memory."""
+    space = schedules.space_of(kernel)
+    best = None if space is None else times.best(space.key, scratch_bytes)
+    return kernel if best is None else schedules.make_variant(kernel, best.choice) or kernel
 
 
 def _requantisation(request: _Request) -> dict[str, Any]:

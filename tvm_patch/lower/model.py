@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tvm import tirx
 
 from tvm_patch.analysis import Network, OperatorDetail
+from tvm_patch.kernel_times import NO_TIMES, KernelTimes
 from tvm_patch.lower.address import ArenaAddresses
 from tvm_patch.lower.group_context import KernelCall
 from tvm_patch.lower.kernels import choose_kernels
@@ -113,6 +114,7 @@ def lower_network(
     c_name: str,
     instructions: Instructions = Instructions.DSP,
     small_code: bool = False,
+    times: KernelTimes = NO_TIMES,
 ) -> LoweredModel:
     """Lower a network under a plan.
 
@@ -128,6 +130,8 @@ def lower_network(
         What the core has. C for the DSP extension also runs elsewhere, slowly.
     small_code : bool
         Kernels that layers share, wherever there are such; else only where they cost little time.
+    times : KernelTimes
+        Measured times that kernels are chosen by, unless code is to be small.
 
     Raises
     ------
@@ -140,7 +144,7 @@ def lower_network(
     prefix = f"tvmgen_{c_name}_"
     chosen = {
         layout.operator.name: choose_kernels(
-            network, group, layout, instructions, small_code=small_code
+            network, group, layout, instructions, small_code=small_code, times=times
         )
         for group in execution.groups
         for layout in group.operators

@@ -138,6 +138,7 @@ def execution_of(graph: Graph, plan: Plan) -> Execution:
             f"this is {graph.name} ({graph.fingerprint[:12]})",
             hint="make a plan for this model with: tvm-patch plan MODEL --output plan.json",
         )
+    graph = graph.with_scratch(plan.scratch_bytes)
     _check_stages(graph, plan.stages)
     if plan.input_mode is not input_mode_of(graph, plan.stages):
         raise PlanError(

@@ -284,7 +284,31 @@ class Graph:
         """Multiply-accumulates of one layer-by-layer inference."""
         return sum(operator.macs for operator in self.operators)
 
+    def with_scratch(self, sizes_bytes: Mapping[str, int]) -> Graph:
+        """The same network for kernels that need scratch memory of other sizes.
+
+        Parameters
+        ----------
+        sizes_bytes : mapping of str to int
+            By operator; the others need what they needed.
+        """
+        operators = tuple(
+            replace(operator, scratch=_of_size(operator.scratch, sizes_bytes[operator.name]))
+            if operator.name in sizes_bytes
+            else operator
+            for operator in self.operators
+        )
+        return replace(self, operators=operators) if sizes_bytes else self
+
     def without_scratch(self) -> Graph:
         """The same network for kernels that need no scratch memory."""
         operators = tuple(replace(operator, scratch=None) for operator in self.operators)
         return replace(self, operators=operators)
+
+
+def _of_size(scratch: Scratch | None, size_bytes: int) -> Scratch:
+    """As many blocks as so much memory is enough for; where there were none, one of that size."""
+    if scratch is None:
+        return Scratch(size_bytes, 1, 0, 1)
+    blocks = (size_bytes - scratch.fixed_bytes) // max(scratch.block_bytes, 1)
+    return replace(scratch, most_blocks=max(blocks, 1))

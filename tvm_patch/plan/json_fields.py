@@ -37,6 +37,9 @@ class Fields:
         self._data: dict[str, Any] = data
         self._where = where
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._data
+
     def place(self, key: str) -> str:
         """Where an entry is."""
         return f"{self._where}.{key}" if self._where else key

@@ -128,6 +128,8 @@ class Plan:
         ``macs`` over those of the layer-by-layer network, F in the literature.
     input_mode : InputMode
         Where the input lives.
+    scratch_bytes : mapping of str to int
+        Scratch memory of operators whose kernels were given more than the network asks for.
     """
 
     model: str
@@ -137,6 +139,7 @@ class Plan:
     macs: int
     mac_overhead: float
     input_mode: InputMode = InputMode.RESIDENT
+    scratch_bytes: Mapping[str, int] = field(default_factory=dict)
     format_version: int = field(default=PLAN_FORMAT_VERSION)
 
     @property
@@ -149,7 +152,10 @@ class Plan:
 
     def to_json(self) -> str:
         """The plan as JSON, keys in a fixed order."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+        data = asdict(self)
+        if not self.scratch_bytes:
+            del data["scratch_bytes"]
+        return json.dumps(data, indent=2, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(text: str, *, source: str = "plan") -> Plan:
@@ -235,6 +241,9 @@ def _plan_from_dict(data: object) -> Plan:
         macs=plan.whole("macs", least=0),
         mac_overhead=plan.number("mac_overhead", least=0),
         input_mode=plan.choice("input_mode", InputMode),
+        scratch_bytes=plan.whole_by_name("scratch_bytes", least=1)
+        if "scratch_bytes" in plan
+        else {},
         format_version=plan.whole("format_version", least=1),
     )
 
