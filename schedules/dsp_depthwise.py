@@ -302,13 +302,12 @@ def gathered_instructions(
     def block(outputs: int) -> int:
         products = outputs * (kernel * half + half + 1)
         pairs = ((outputs - 1) * stride + kernel + 1) // 2
-        return products + pairs * (half + 1) + 2 * half + 5 + outputs * (scaled + 1) + 16
+        return products + pairs * (half + 1) + 2 * half + outputs * (scaled + 4) + 21
 
     fours, rest = divmod(width, _BLOCK)
     sums = 30 + 3 * words + fours * block(_BLOCK)
     sums += 0 if rest == 0 else block(2 if rest < 3 else _BLOCK)
-    # A tenth for what steps along the row and odd ends take.
-    return round(1.1 * (-(-channels // 4) * gathered + channels * sums))
+    return -(-channels // 4) * gathered + channels * sums
 
 
 def _is_rectified(arithmetic: Arithmetic) -> bool:

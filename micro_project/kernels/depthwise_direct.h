@@ -99,10 +99,11 @@ TVMP_INLINE void tvmp_direct_pixel(const int8_t *data, int32_t at, const int16_t
   sum[3] = d0;
 }
 
-/* One row of the window of one or two outputs. */
-TVMP_INLINE void tvmp_direct_row(const int8_t *data, const int16_t *weight, int32_t row,
-                                 int32_t outputs, const struct tvmp_direct *layer, int32_t *sum) {
-  const int32_t taps = row * layer->kernel_w, start = row * layer->row_bytes;
+/* One row of the window of one or two outputs, ``start`` bytes behind data. */
+TVMP_INLINE void tvmp_direct_row(const int8_t *data, int32_t start, const int16_t *weight,
+                                 int32_t row, int32_t outputs, const struct tvmp_direct *layer,
+                                 int32_t *sum) {
+  const int32_t taps = row * layer->kernel_w;
 #define TVMP_DIRECT_COLUMN(x)                                                                      \
   tvmp_direct_pixel(data, start + (x) * layer->pixel_bytes, weight, (x) < layer->kernel_w,         \
                     taps + (x), (x) >= layer->stride && (x) < layer->kernel_w + layer->stride,     \
@@ -127,9 +128,10 @@ TVMP_INLINE void tvmp_direct_row(const int8_t *data, const int16_t *weight, int3
 
 #else
 
-TVMP_INLINE void tvmp_direct_row(const int8_t *data, const int16_t *weight, int32_t row,
-                                 int32_t outputs, const struct tvmp_direct *layer, int32_t *sum) {
-  data += row * layer->row_bytes;
+TVMP_INLINE void tvmp_direct_row(const int8_t *data, int32_t start, const int16_t *weight,
+                                 int32_t row, int32_t outputs, const struct tvmp_direct *layer,
+                                 int32_t *sum) {
+  data += start;
   weight += row * layer->kernel_w * 4;
   TVMP_ROLLED for (int32_t i = 0; i < outputs * layer->kernel_w; ++i) {
     const int32_t output = i / layer->kernel_w, tap = i % layer->kernel_w;
@@ -159,17 +161,20 @@ TVMP_INLINE void tvmp_direct_block(const int8_t *data, const int16_t *weight,
   }
   const int32_t rows = layer->kernel_h;
   const int32_t row_columns = (layer->kernel_w + layer->stride) * layer->pixel_bytes;
-  if (rows <= 3 && (rows - 1) * layer->row_bytes + row_columns <= TVMP_DIRECT_OFFSET) {
-    tvmp_direct_row(data, weight, 0, outputs, layer, sum);
+  /* Rows that loads do not reach from the first one have addresses of their own. */
+  const int is_near = (rows - 1) * layer->row_bytes + row_columns <= TVMP_DIRECT_OFFSET;
+  const int32_t step = is_near ? 0 : layer->row_bytes, offset = is_near ? layer->row_bytes : 0;
+  if (rows <= 3) {
+    tvmp_direct_row(data, 0, weight, 0, outputs, layer, sum);
     if (rows >= 2) {
-      tvmp_direct_row(data, weight, 1, outputs, layer, sum);
+      tvmp_direct_row(data + step, offset, weight, 1, outputs, layer, sum);
     }
     if (rows == 3) {
-      tvmp_direct_row(data, weight, 2, outputs, layer, sum);
+      tvmp_direct_row(data + 2 * step, 2 * offset, weight, 2, outputs, layer, sum);
     }
   } else {
     TVMP_ROLLED for (int32_t row = 0; row < rows; ++row) {
-      tvmp_direct_row(data, weight, 0, outputs, layer, sum);
+      tvmp_direct_row(data, 0, weight, 0, outputs, layer, sum);
       data += layer->row_bytes;
       weight += 4 * layer->kernel_w;
     }
