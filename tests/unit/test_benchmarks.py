@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -136,3 +137,14 @@ def test_what_is_not_known_of_one_kernel_is_not_known_of_all(benchmark: Load) ->
     assert kernels.Sum.of([known, unknown]).cells() == ("1.50", "-", "-", "2.00")
     (_, row) = kernels.kernel_rows([known, known])
     assert row[4:7] == ("4", "500", "750")
+
+
+def test_one_layer_makes_rows_of_every_width(benchmark: Load, tmp_path: Path) -> None:
+    widths = benchmark("widths")
+    layer = widths.Layer(5, 2, 8)
+    assert layer.text == "depthwise 5x5, stride 2, 8"
+    path = tmp_path / "widths.tflite"
+    path.write_bytes(widths.network(layer))
+    graph = prepare(path).network.graph
+    made = [graph.tensor[operator.output].shape for operator in graph.operators]
+    assert made == [(1, 8, width, 8) for width in widths.WIDTHS]

@@ -18,6 +18,7 @@ from tvm_patch.analysis import STAGE_OP, Network, read_network
 from tvm_patch.lower.address import bytes_of
 from tvm_patch.lower.kernels import choose_kernels
 from tvm_patch.lower.model import constants_of, kernel_calls
+from tvm_patch.lower.packing import packed_constants
 from tvm_patch.lower.stage_loop import StageLoop
 from tvm_patch.lower.statements import Expr, Stmt, sequence
 from tvm_patch.memory import allocate
@@ -131,7 +132,7 @@ def _emit_stage(
         (operator, prefix + kernel.name, role): packed[role]
         for operator, kernels in chosen.items()
         for kernel in kernels
-        for packed in [kernel.pack(constants_of(network.details[operator]))]
+        for packed in [packed_constants(kernel, operator, constants_of(network.details[operator]))]
         for role in kernel.constants
     }
     boundary = {

@@ -16,6 +16,7 @@ from tvm_patch.lower.address import ArenaAddresses
 from tvm_patch.lower.group_context import KernelCall
 from tvm_patch.lower.kernels import choose_kernels
 from tvm_patch.lower.marks import Mark, Marker, marks_of
+from tvm_patch.lower.packing import packed_constants
 from tvm_patch.lower.stage_loop import StageLoop
 from tvm_patch.lower.statements import sequence
 from tvm_patch.lower.whole import WholeCall
@@ -198,7 +199,7 @@ def _pack_constants(
     accessors: dict[tuple[str, str, str], str] = {}
     for operator, kernels in chosen.items():
         for kernel in kernels:
-            packed = kernel.pack(constants_of(network.details[operator]))
+            packed = packed_constants(kernel, operator, constants_of(network.details[operator]))
             for role in kernel.constants:
                 value = np.ascontiguousarray(packed[role])
                 key = (str(value.dtype), value.tobytes())
