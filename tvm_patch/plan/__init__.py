@@ -1,16 +1,7 @@
 """The planner, free of TVM: graph, regions, layouts, storages, search and the plan record."""
 
 from tvm_patch.deadline import Deadline, interruptible
-from tvm_patch.plan.choose import (
-    STACK_RESERVE_BYTES,
-    Buffering,
-    Objective,
-    Requirements,
-    choose_plan,
-    enumerate_candidates,
-    layer_by_layer,
-    pareto,
-)
+from tvm_patch.plan.choose import choose_plan, layer_by_layer
 from tvm_patch.plan.enumerate import (
     first_stage_ends,
     first_stages,
@@ -33,15 +24,25 @@ from tvm_patch.plan.record import (
     StagePlan,
     TensorBuffering,
 )
+from tvm_patch.plan.requirements import (
+    SLOWDOWN_PER_OVERHEAD,
+    STACK_RESERVE_BYTES,
+    Buffering,
+    Objective,
+    Requirements,
+)
+from tvm_patch.plan.search import CandidateSearch, pareto
 from tvm_patch.plan.sizes import parse_size
 from tvm_patch.plan.storage import Execution
 
 __all__ = [
+    "SLOWDOWN_PER_OVERHEAD",
     "STACK_RESERVE_BYTES",
     "Access",
     "BufferMode",
     "Buffering",
     "Candidate",
+    "CandidateSearch",
     "Deadline",
     "Evaluator",
     "Execution",
@@ -60,7 +61,6 @@ __all__ = [
     "Window",
     "best_order",
     "choose_plan",
-    "enumerate_candidates",
     "execution_of",
     "find_frontier",
     "first_stage_ends",

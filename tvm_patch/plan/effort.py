@@ -1,37 +1,135 @@
-"""What moving rows costs besides MACs: a rough count of instructions, to tell plans apart.
+"""How many instructions a plan takes, roughly: enough to tell plans of equal MACs apart.
 
-Counted on a Cortex-M7 a copied byte takes about half an instruction and a kernel call some forty,
-parameters, loop bounds and branches around it included. The figures choose between plans of equal
-MACs and are never shown.
+Fitted to counts of the kernels on a Cortex-M7 (`benchmarks/kernels.py`). What matters is what
+differs between plans: narrow pieces of rows share fewer loads, rows are copied, kernels are called
+more often. A ratio of two estimates is good to a few per cent; the figures themselves are not shown.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
+from tvm_patch.plan.graph import Operator
 from tvm_patch.plan.layout import Group, OperatorLayout
+
+UNLIMITED = 1 << 62
+"""More work than anything takes."""
+
+# What a byte of pressure is worth.
+_BYTES_PER_INSTRUCTION = 2
 
 _PER_CALL = 40
 _PER_BYTE = 0.5
 
+# Instructions per MAC over wide rows, requantisation included.
+_CONV = 1.35
+_CONV_OF_FEW_CHANNELS = 1.9
+_DEPTHWISE = 2.0
+_DEPTHWISE_PER_OUTPUT = 10.0
+_STRIDED_DEPTHWISE = 1.3
+_OTHER = 1.6
+# More for each MAC where a piece of a row has at most so many columns.
+_NARROW_CONV = ((1, 0.45), (2, 0.1), (4, 0.05))
+_NARROW_DEPTHWISE = ((1, 3.0), (2, 2.2), (4, 1.15), (8, 0.18))
+_LARGE_AREA = 25
+_FEW_CHANNELS = 8
+# Instructions per element of what has no MACs.
+_PER_ELEMENT = 8.0
 
-def group_effort(group: Group) -> int:
-    """Instructions that a group spends on calls, copies and moves."""
+
+@dataclass(frozen=True, order=True)
+class Work:
+    """What a part of the network costs.
+
+    Parameters
+    ----------
+    macs : int
+        Multiply-accumulates.
+    instructions : int
+        By estimate.
+    pressure_bytes : int
+        Sum of the peaks of its parts. Of plans that take about as long, one of few parts with small
+        peaks is easier to pack.
+    """
+
+    macs: int
+    instructions: int
+    pressure_bytes: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            self.macs + other.macs,
+            self.instructions + other.instructions,
+            self.pressure_bytes + other.pressure_bytes,
+        )
+
+    def within(self, most: Work) -> bool:
+        """Whether neither is more than that of ``most``."""
+        return self.macs <= most.macs and self.instructions <= most.instructions
+
+    def key(self, thrifty: bool) -> tuple[int, int]:
+        """What to order by: fewest MACs first if ``thrifty``, else fewest instructions."""
+        instructions = self.instructions + self.pressure_bytes // _BYTES_PER_INSTRUCTION
+        return (self.macs, instructions) if thrifty else (instructions, self.macs)
+
+
+def group_instructions(group: Group) -> int:
+    """Instructions that a group takes, roughly."""
     if group.tiling is None:
-        return _PER_CALL
-    return round(sum(_layout_effort(group, layout) for layout in group.operators))
+        return round(sum(_whole(group, layout) for layout in group.operators))
+    return round(sum(_tiled(group, layout) for layout in group.operators))
 
 
-def _layout_effort(group: Group, layout: OperatorLayout) -> float:
-    tiling = group.tiling
+def _whole(group: Group, layout: OperatorLayout) -> float:
+    operator = layout.operator
+    elements = group.blocks[operator.output].tensor.size_bytes
+    work = operator.macs * _per_mac(group, operator) if operator.macs else elements * _PER_ELEMENT
+    return _PER_CALL + work
+
+
+def _per_mac(group: Group, operator: Operator) -> float:
+    window = operator.window
+    if operator.kind == "depthwise_conv2d":
+        area = window.span_h * window.span_w
+        strided = _STRIDED_DEPTHWISE if window.stride_w > 1 and area < _LARGE_AREA else 1.0
+        return (_DEPTHWISE + _DEPTHWISE_PER_OUTPUT / max(area, 4)) * strided
+    if operator.kind == "conv2d":
+        channels = group.blocks[operator.inputs[0]].tensor.shape[-1]
+        return _CONV_OF_FEW_CHANNELS if channels < _FEW_CHANNELS else _CONV
+    return _OTHER
+
+
+def _narrow(operator: Operator, width: int) -> float:
+    steps = {"depthwise_conv2d": _NARROW_DEPTHWISE, "conv2d": _NARROW_CONV}.get(operator.kind, ())
+    return next((more for columns, more in steps if width <= columns), 0.0)
+
+
+def _tiled(group: Group, layout: OperatorLayout) -> float:
+    tiling, operator = group.tiling, layout.operator
     assert tiling is not None
+    paced = group.blocks[operator.paced_by].tensor
+    positions = len(group.made[operator.name])
+    rows = min(positions * layout.rows, paced.height) * tiling.tiles_x
+    pieces, width = 1, layout.columns
+    if layout.steps is not None:
+        pieces = sum(end > begin for begin, end in layout.steps.new)
+        width = max(layout.steps.widths, default=1)
+    instructions = float(rows * pieces * _PER_CALL)
+    if operator.macs:
+        per_mac = _per_mac(group, operator)
+        if width < paced.width:
+            per_mac += _narrow(operator, width)
+        instructions += group.macs_of(layout) * per_mac
+    else:
+        instructions += rows * paced.row_bytes * _PER_ELEMENT
+    return instructions + _moved(group, layout, rows, positions)
+
+
+def _moved(group: Group, layout: OperatorLayout, rows: int, positions: int) -> float:
+    """Instructions that copy rows and columns."""
     output = group.blocks[layout.operator.output]
-    height = group.blocks[layout.operator.paced_by].tensor.height
-    positions = len(group.made[layout.operator.name])
-    rows = min(positions * layout.rows, height) * tiling.tiles_x
-    steps = 1 if layout.steps is None else sum(end > begin for begin, end in layout.steps.new)
-    effort = float(rows * steps * _PER_CALL)
-    copied_bytes = 0
+    instructions, copied_bytes = 0.0, 0
     for window in layout.windows:
         if window is not None:
             copied_bytes += rows * window.size_bytes
@@ -46,5 +144,5 @@ def _layout_effort(group: Group, layout: OperatorLayout) -> float:
             if start > before and kept > 0:
                 size_bytes = layout.region.rows.extent * kept * output.tensor.pixel_bytes
                 copied_bytes += positions * size_bytes
-                effort += positions * _PER_CALL
-    return effort + copied_bytes * _PER_BYTE
+                instructions += positions * _PER_CALL
+    return instructions + copied_bytes * _PER_BYTE

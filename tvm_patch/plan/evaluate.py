@@ -9,6 +9,7 @@ from functools import cached_property
 from tvm_patch.deadline import Deadline
 from tvm_patch.errors import PlanError
 from tvm_patch.memory import Allocation, allocate, lower_bound_bytes, validate
+from tvm_patch.plan.effort import Work, group_instructions
 from tvm_patch.plan.graph import Access, Graph
 from tvm_patch.plan.layout import Group, groups_of, layer_group
 from tvm_patch.plan.record import BufferMode, InputMode, MemoryPlan, Plan, StagePlan
@@ -35,6 +36,8 @@ class Candidate:
         Multiply-accumulates of one inference.
     mac_overhead : float
         ``macs`` over those of the layer-by-layer network (F).
+    slowdown : float
+        Instructions over those of the layer-by-layer network, by estimate.
     """
 
     stages: tuple[StagePlan, ...]
@@ -42,11 +45,19 @@ class Candidate:
     bound_bytes: int
     macs: int
     mac_overhead: float
+    slowdown: float
 
     @property
-    def cost(self) -> tuple[int, int]:
-        """MACs, then operators that run row by row and so cost a little more each."""
-        return self.macs, sum(len(stage.operators) for stage in self.stages)
+    def is_patched(self) -> bool:
+        """Whether it makes halos of patches again."""
+        return any(
+            item.mode is BufferMode.PATCH for stage in self.stages for item in stage.buffering
+        )
+
+    @property
+    def cost(self) -> tuple[float, int]:
+        """What makes it slow, then its MACs."""
+        return self.slowdown, self.macs
 
 
 class Evaluator:
@@ -69,6 +80,11 @@ class Evaluator:
             if operator.access is not Access.VIEW
         }
 
+    @cached_property
+    def layers_work(self) -> Work:
+        """What the network takes layer by layer."""
+        return Work(self.graph.macs, sum(map(group_instructions, self._layers.values())))
+
     def evaluate(self, stages: Sequence[StagePlan]) -> Candidate:
         """Cost of ``stages``.
 
@@ -85,6 +101,7 @@ class Evaluator:
             bound_bytes=lower_bound_bytes(execution.problem()),
             macs=macs,
             mac_overhead=macs / self.graph.macs if self.graph.macs else 1.0,
+            slowdown=sum(map(group_instructions, execution.groups)) / self.layers_work.instructions,
         )
 
     def pack(
@@ -94,10 +111,20 @@ class Evaluator:
         algorithm: str = "hill_climb",
         time_limit_s: float = 10.0,
         deadline: Deadline | None = None,
+        tries: int = 1,
     ) -> Plan:
-        """Pack a candidate's storages and write it down as a plan."""
+        """Pack a candidate's storages, the best of several tries, and write it down as a plan."""
         problem = candidate.execution.problem()
-        allocation = allocate(problem, algorithm, time_limit_s=time_limit_s, deadline=deadline)
+        allocation: Allocation | None = None
+        for seed in range(tries):
+            packed = allocate(
+                problem, algorithm, seed=seed, time_limit_s=time_limit_s, deadline=deadline
+            )
+            if allocation is None or packed.arena_bytes < allocation.arena_bytes:
+                allocation = packed
+            if allocation.optimal or (deadline is not None and deadline.passed()):
+                break
+        assert allocation is not None
         return Plan(
             model=self.graph.name,
             graph_fingerprint=self.graph.fingerprint,
@@ -110,6 +137,7 @@ class Evaluator:
             ),
             macs=candidate.macs,
             mac_overhead=candidate.mac_overhead,
+            slowdown=candidate.slowdown,
             input_mode=input_mode_of(self.graph, candidate.stages),
         )
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 
 from tvm_patch.deadline import Deadline
-from tvm_patch.plan.choose import Requirements
+from tvm_patch.plan.effort import UNLIMITED, Work
 from tvm_patch.plan.enumerate import first_stages
 from tvm_patch.plan.evaluate import Candidate, Evaluator
 from tvm_patch.plan.graph import Graph
 from tvm_patch.plan.record import InputMode, Plan, StagePlan
+from tvm_patch.plan.requirements import Requirements
 from tvm_patch.plan.segments import StreamSpace, segment_sequences
 
 _PACKED_OF_SAME_MACS = 8
-_SEQUENCES = 16
+_SEQUENCES = 24
 _OVERHEADS = (1.01, 1.02, 1.03, 1.05, 1.075, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.75, 2.0, 3.0)
 """MAC overheads at which streams are looked for; in between the frontier has what they find."""
 
@@ -83,19 +84,7 @@ def _choices(
     if resident:
         yield ()
     if not resident or requirements.buffering != "patch":
-        space = StreamSpace(graph, requirements.input_mode, recompute=most > 1.0, deadline=deadline)
-        seen: set[tuple[StagePlan, ...]] = set()
-        for limit_bytes in _limits(space, most):
-            segments = space.cheapest(limit_bytes)
-            if segments is None:
-                continue
-            stages = tuple(each.stage for each in segments if each.stage is not None)
-            if stages and stages not in seen:
-                seen.add(stages)
-                yield stages
-            if seen and deadline.passed():
-                return
-        yield from segment_sequences(space, _SEQUENCES, max_overhead=most)
+        yield from _streams(graph, requirements, deadline)
     if resident and requirements.buffering != "rows" and most > 1.0:
         for stage in first_stages(graph):
             if deadline.passed():
@@ -103,12 +92,36 @@ def _choices(
             yield (stage,)
 
 
+def _streams(
+    graph: Graph, requirements: Requirements, deadline: Deadline
+) -> Iterator[tuple[StagePlan, ...]]:
+    """Sequences of streamed stages: those that keep all rows first, then for every overhead."""
+    steps = requirements.buffering == "any"
+    found = False
+    for recompute in (False, True) if steps and requirements.overhead_limit > 1.0 else (False,):
+        space = StreamSpace(
+            graph, requirements.input_mode, recompute=recompute, steps=steps, deadline=deadline
+        )
+        limits = chain(_limits(space, requirements.overhead_limit), _further_limits(space))
+        for stages in segment_sequences(space, limits, _SEQUENCES, thrifty=recompute):
+            if stages:
+                found = True
+                yield stages
+            if found and deadline.passed():
+                return
+
+
 def _limits(space: StreamSpace, most: float) -> Iterator[int]:
     """Least live bytes for every overhead looked at, the smallest overhead first."""
-    yield space.least_peak_bytes
     if space.recompute:
         for overhead in (*(each for each in _OVERHEADS if each < most), min(most, _OVERHEADS[-1])):
-            yield space.least_within(int(space.graph.macs * overhead))
+            work = Work(int(space.graph.macs * overhead), UNLIMITED)
+            yield space.least_within(work, thrifty=True)[0]
+
+
+def _further_limits(space: StreamSpace) -> Iterator[int]:
+    """Least live bytes, whatever it takes, and limits above."""
+    yield from space.limits(space.least_peak_bytes)
 
 
 def _by_macs(candidate: Candidate) -> tuple[int, int, tuple[int, int]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tvm_patch.errors import PlanError
 from tvm_patch.plan.json_fields import Fields
 
-PLAN_FORMAT_VERSION = 1
+PLAN_FORMAT_VERSION = 2
 
 
 class BufferMode(StrEnum):
@@ -126,6 +126,11 @@ class Plan:
         Multiply-accumulates of one inference under this plan.
     mac_overhead : float
         ``macs`` over those of the layer-by-layer network, F in the literature.
+    slowdown : float
+        Instructions over those of the layer-by-layer network, by the planner's estimate.
+    bound_bytes : int
+        No plan that was looked for, within the limits that were given, has a smaller arena; 0
+        where nothing was looked for.
     input_mode : InputMode
         Where the input lives.
     scratch_bytes : mapping of str to int
@@ -138,6 +143,8 @@ class Plan:
     memory: MemoryPlan
     macs: int
     mac_overhead: float
+    slowdown: float = 1.0
+    bound_bytes: int = 0
     input_mode: InputMode = InputMode.RESIDENT
     scratch_bytes: Mapping[str, int] = field(default_factory=dict)
     format_version: int = field(default=PLAN_FORMAT_VERSION)
@@ -240,6 +247,8 @@ def _plan_from_dict(data: object) -> Plan:
         ),
         macs=plan.whole("macs", least=0),
         mac_overhead=plan.number("mac_overhead", least=0),
+        slowdown=plan.number("slowdown", least=0),
+        bound_bytes=plan.whole("bound_bytes", least=0),
         input_mode=plan.choice("input_mode", InputMode),
         scratch_bytes=plan.whole_by_name("scratch_bytes", least=1)
         if "scratch_bytes" in plan

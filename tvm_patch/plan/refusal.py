@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tvm_patch.deadline import Deadline
 from tvm_patch.errors import DoesNotFitError
 from tvm_patch.plan.evaluate import execution_of
 from tvm_patch.plan.graph import Graph
 from tvm_patch.plan.moment import worst_moment
 from tvm_patch.plan.record import Plan
-
-if TYPE_CHECKING:
-    from tvm_patch.plan.choose import Requirements
+from tvm_patch.plan.requirements import Requirements
 
 _NAMED_TENSORS = 3
 
@@ -22,7 +18,7 @@ def does_not_fit(
     requirements: Requirements,
     best: Plan,
     *,
-    bound_bytes: int | None = None,
+    bound_bytes: int = 0,
     deadline: Deadline | None = None,
 ) -> DoesNotFitError:
     """The error for a RAM limit that no plan keeps to.
@@ -35,8 +31,9 @@ def does_not_fit(
         With a RAM limit.
     best : Plan
         The smallest plan found.
-    bound_bytes : int or None
-        No plan that keeps to the other requirements has a smaller arena, if that is known.
+    bound_bytes : int
+        No plan that was looked for and keeps to the other requirements has a smaller arena; 0
+        where that is not known.
     deadline : Deadline or None
         Of the search.
     """
@@ -48,8 +45,8 @@ def does_not_fit(
         f"needs {needed:,} ({best.memory.arena_bytes:,} arena + {reserve:,} reserved for the "
         f"stack, F {best.mac_overhead:.2f})"
     ]
-    if bound_bytes is not None:
-        parts.append(f"no plan can need less than {bound_bytes + reserve:,}")
+    if bound_bytes:
+        parts.append(f"no plan that was looked for can need less than {bound_bytes + reserve:,}")
     held_up = _held_up_by(graph, best)
     if held_up:
         parts.append(held_up)

@@ -8,7 +8,7 @@ such intervals are affine in the tile's first row, and so of one static size per
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tvm_patch.errors import PlanError
 from tvm_patch.plan.columns import ColumnRun, ColumnSteps
@@ -27,6 +27,11 @@ class Span:
     scale: int
     offset: int
     extent: int
+
+    @property
+    def end(self) -> int:
+        """Where it ends at position 0."""
+        return self.extent - self.offset
 
     def start(self, tile_start: int) -> int:
         """First row (or column) for the tile that starts at ``tile_start``."""
@@ -93,8 +98,7 @@ class Span:
         if self.scale != other.scale:
             raise ValueError("branches of different stride meet")
         offset = max(self.offset, other.offset)
-        end = max(self.extent - self.offset, other.extent - other.offset)
-        return Span(self.scale, offset, offset + end)
+        return Span(self.scale, offset, offset + max(self.end, other.end))
 
 
 @dataclass(frozen=True)
@@ -225,12 +229,62 @@ def stage_holdings(
         operator.output in kept or any(place in run and place < run.last for run in runs)
         for place, operator in enumerate(operators[:-1])
     )
+    walk = _Walk(graph, tiling, kept, tuple(runs), steps or {}, many_rates, clips=True)
     if kept:
         # Without clipping first, to know how far above the image the stage has to begin.
-        unclipped = _Walk(graph, tiling, kept, tuple(runs), steps or {}, many_rates, clips=False)
-        tiling = replace(tiling, first_step=_first_step(unclipped.back(operators)))
-    walk = _Walk(graph, tiling, kept, tuple(runs), steps or {}, many_rates, clips=True)
+        unclipped = replace(walk, clips=False)
+        holdings = unclipped.back(operators)
+        leads = _leads(graph, operators, holdings, kept)
+        if leads:
+            walk = replace(walk, leads=leads)
+            holdings = replace(unclipped, leads=leads).back(operators)
+        tiling = replace(tiling, first_step=_first_step(holdings))
+        walk = replace(walk, tiling=tiling)
     return walk.back(operators), tiling
+
+
+def _leads(
+    graph: Graph,
+    operators: Sequence[Operator],
+    holdings: Mapping[str, Holding],
+    line_buffered: Collection[str],
+) -> Mapping[str, int]:
+    """Rows by which operators run ahead of their readers, by what they make.
+
+    Where a tensor has several readers, one that is wanted later than the others makes old rows stay.
+    If its own rows are smaller it runs as soon as the others do, and its rows wait instead.
+    """
+    leads: dict[str, int] = {}
+    readers: dict[str, list[Operator]] = {}
+    for operator in operators:
+        for name in set(operator.inputs).difference(operator.whole_inputs):
+            readers.setdefault(name, []).append(operator)
+    for name, several in readers.items():
+        if len(several) == 1:
+            continue
+        rate = holdings[name].rate
+        reads = {}
+        for reader in several:
+            made, window = holdings[reader.output], reader.window
+            reads[reader.output] = made.computed.rows.through(
+                stride=window.stride_h,
+                span=window.span_h,
+                pad=window.pad_top,
+                ratio=max(1, rate // made.rate),
+            )
+        for reader in several:
+            others = [rows for output, rows in reads.items() if output != reader.output]
+            own, alone = reads[reader.output], len(set(reader.inputs)) == 1
+            if reader.output not in line_buffered or not alone or not others:
+                continue
+            behind = max(rows.end for rows in others) - own.end
+            longer = own.offset - max(rows.offset for rows in others)
+            stride = reader.window.stride_h
+            lead = min(behind // stride, -(-longer // stride))
+            freed = min(lead * stride, longer) * graph.tensor[name].row_bytes
+            if lead > 0 and freed > lead * graph.tensor[reader.output].row_bytes:
+                leads[reader.output] = lead
+    return leads
 
 
 def _first_step(holdings: Mapping[str, Holding]) -> int:
@@ -279,6 +333,7 @@ class _Walk:
     steps: Mapping[str, ColumnSteps]
     many_rates: bool
     clips: bool
+    leads: Mapping[str, int] = field(default_factory=dict)
 
     def back(self, operators: Sequence[Operator]) -> Mapping[str, Holding]:
         """Holdings of all tensors."""
@@ -302,7 +357,7 @@ class _Walk:
                 self._run(operators[run.first : run.last + 1], needed, holdings)
                 place = run.first - 1
                 continue
-            need = needed[operator.output]
+            need = self._ahead(operator.output, needed[operator.output])
             if set(operator.inputs) <= set(operator.whole_inputs):
                 # What brings rows from outside, or picks them from a whole map, brings them whole.
                 whole = Span(need.region.cols.scale, 0, self.graph.tensor[operator.output].width)
@@ -328,7 +383,7 @@ class _Walk:
     ) -> None:
         """Walk through a column run: positions are those of its last operator throughout."""
         last = operators[-1].output
-        need = needed[last]
+        need = self._ahead(last, needed[last])
         holdings[last] = self._holding(last, need)
         made = {operator.output for operator in operators[:-1]}
         inside = {last: _Need(holdings[last].computed, need.rate)}
@@ -339,6 +394,8 @@ class _Walk:
                     hint="end the stage where only one tensor is handed on",
                 )
             own = inside[operator.output]
+            if operator.output != last:
+                own = self._ahead(operator.output, own)
             if operator.output != last:
                 step = self.steps[operator.name]
                 cols = Span(0, -step.starts[0], step.extent)
@@ -361,6 +418,12 @@ class _Walk:
                     ratio = rows.scale // holdings[last].computed.rows.scale
                     rows = rows.through(stride=1, span=1, pad=0, ratio=ratio)
                 _add(needed, name, _Need(Region(rows, reads.cols), need.rate * ratio), operator)
+
+    def _ahead(self, name: str, need: _Need) -> _Need:
+        """What is needed of a tensor, and the rows that its operator is ahead."""
+        region, rows = need.region, need.region.rows
+        rows = replace(rows, extent=rows.extent + self.leads.get(name, 0))
+        return _Need(replace(region, rows=rows), need.rate)
 
     def _holding(self, name: str, need: _Need, paced_by: str | None = None) -> Holding:
         region, rows = need.region, need.region.rows

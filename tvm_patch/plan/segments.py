@@ -8,44 +8,45 @@ the least peak is a bottleneck shortest path over segment boundaries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
-from itertools import accumulate, chain
+from itertools import accumulate
+from itertools import count as count_from
 
 from tvm_patch.deadline import Deadline
 from tvm_patch.errors import PlanError
 from tvm_patch.memory import Buffer, Piece
-from tvm_patch.plan.effort import group_effort
+from tvm_patch.plan.effort import UNLIMITED, Work, group_instructions
 from tvm_patch.plan.graph import Access, Graph
 from tvm_patch.plan.inside import assign_inside, may_take_place_of
 from tvm_patch.plan.layout import Group, layer_group, stage_group
 from tvm_patch.plan.record import InputMode, StagePlan
 from tvm_patch.plan.timeline import Timeline, counted_growth, rows_in_use
-from tvm_patch.plan.variants import Variant, Variants, stream_variants
+from tvm_patch.plan.variants import (
+    Variant,
+    Variants,
+    narrowing,
+    neighbouring_runs,
+    stepped_places,
+    stream_variants,
+)
 
 _UNKNOWN = 1 << 62
 # Limits tried one by one above the least, where packing decides; then in steps of this factor.
 _FINE_LIMITS = 8
 _COARSE_STEP = 1.12
-_RECOMPUTED_STEP = 1.06
 # A search for a limit stops when it is known this well.
 _NEARLY, _NEARLY_BYTES = 200, 64
 
+# Runs are searched for in steps of this width, and where they may save at most this share.
+_NARROWEST = 1
+_HOPED_FOR = 0.9
+_LONGEST_SEARCHED = 14
+
 # Longer stages hold more line buffers than they save.
 _LONGEST = 24
-
-
-@dataclass(frozen=True, order=True)
-class Work:
-    """What a part of the network costs: MACs first, then what moving rows takes."""
-
-    macs: int
-    effort: int
-
-    def __add__(self, other: Work) -> Work:
-        return Work(self.macs + other.macs, self.effort + other.effort)
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Hop:
         self.floor_bytes = space.floor_bytes(begin, end)
         self._space = space
         self._variants = variants
+        self._searched: tuple[tuple[Variant, ...], ...] = ()
         self._known: dict[Variant | None, Segment | None] = {}
 
     def _segment(self, variant: Variant | None) -> Segment | None:
@@ -107,7 +109,8 @@ class Hop:
     def _families(self, recompute: bool) -> Sequence[Sequence[Variant | None]]:
         if self._variants is None:
             return ((None,),)
-        return self._variants.keeping + (self._variants.recomputing if recompute else ())
+        keeping = self._variants.keeping + self._searched
+        return keeping + (self._variants.recomputing if recompute else ())
 
     def simplest(self) -> Segment | None:
         """The segment that is tried first; None where it cannot be carried out."""
@@ -122,20 +125,60 @@ class Hop:
             default=None,
         )
 
-    def cheapest(self, limit_bytes: int) -> Segment | None:
-        """The segment with the least work within a limit of live bytes."""
+    @property
+    def may_search(self) -> bool:
+        """Whether :meth:`search_runs` may find anything."""
+        length = self.end - self.begin
+        if self._variants is None or length > _LONGEST_SEARCHED:
+            return False
+        return len(self._variants.keeping) > 1
+
+    def search_runs(self) -> Segment | None:
+        """Better runs than those of the patterns, by steps from the best of these."""
+        assert self._variants is not None
+        operators = self._space.graph.operators[self.begin : self.end]
+        places = stepped_places(operators, self._space.fetched)
+        found = [
+            (segment.peak_bytes, segment.work, family[-1])
+            for family in self._variants.keeping
+            if (segment := self._segment(family[-1])) is not None
+        ]
+        if not found:
+            return None
+        peak_bytes, work, best = min(found, key=lambda each: each[:2])
+        start = best
+        better = True
+        while better:
+            better = False
+            for runs in neighbouring_runs(operators, places, best.runs):
+                variant = Variant(1, _NARROWEST, runs)
+                segment = self._segment(variant)
+                if segment and (segment.peak_bytes, segment.work) < (peak_bytes, work):
+                    peak_bytes, work, best = segment.peak_bytes, segment.work, variant
+                    better = True
+        if best != start:
+            output = self._space.graph.tensor[operators[-1].paced_by]
+            self._searched = (narrowing(output.width, best.runs),)
+        return self._segment(best)
+
+    def cheapest(
+        self, limit_bytes: int, *, thrifty: bool, simply: bool = False
+    ) -> Segment | None:
+        """The segment with the least work, see :meth:`Work.key`, within a limit of live bytes.
+
+        The one that is tried first, or none, if ``simply``.
+        """
         if self.floor_bytes > limit_bytes:
             return None
         simplest = self.simplest()
         if simplest is not None and simplest.peak_bytes <= limit_bytes:
             return simplest
-        for recompute in (False, True) if self._space.recompute else (False,):
-            families = self._families(recompute)
-            fitting = [self._first_fitting(family, limit_bytes) for family in families]
-            segments = [segment for segment in fitting if segment is not None]
-            if segments:
-                return min(segments, key=lambda segment: segment.work)
-        return None
+        if simply:
+            return None
+        families = self._families(self._space.recompute)
+        fitting = [self._first_fitting(family, limit_bytes) for family in families]
+        segments = [segment for segment in fitting if segment is not None]
+        return min(segments, key=lambda segment: segment.work.key(thrifty), default=None)
 
     def _first_fitting(self, family: Sequence[Variant | None], limit_bytes: int) -> Segment | None:
         """The first of a family that fits: a binary search, since later ones need less."""
@@ -182,7 +225,7 @@ class StreamSpace:
         self.graph = graph
         self._steps = steps
         self.recompute = recompute
-        self._fetched = graph.inputs if input_mode is InputMode.ROWS else ()
+        self.fetched = graph.inputs if input_mode is InputMode.ROWS else ()
         self._deadline = deadline or Deadline()
 
     @cached_property
@@ -194,27 +237,27 @@ class StreamSpace:
     def _hops_from(self, begin: int) -> Iterator[Hop]:
         graph = self.graph
         operator = graph.operators[begin]
-        if not any(name in self._fetched for name in operator.inputs):
+        if not any(name in self.fetched for name in operator.inputs):
             yield Hop(self, begin, begin + 1, None)
         for end in range(begin + 1, min(len(graph.operators), begin + _LONGEST) + 1):
             last = graph.operators[end - 1]
             if last.access not in (Access.ROWS, Access.ACCUMULATE) or not last.streamable:
                 return
-            variants = stream_variants(graph, begin, end, steps=self._steps)
+            variants = stream_variants(
+                graph,
+                begin,
+                end,
+                steps=self._steps,
+                recompute=self.recompute,
+                fetched=self.fetched,
+            )
             yield Hop(self, begin, end, variants)
 
     @cached_property
     def least_peak_bytes(self) -> int:
-        """Least live bytes at the worst tick of any sequence in which no MAC is done twice."""
-        return self._least_peak_bytes(recompute=False)
+        """Least live bytes at the worst tick of any sequence, whatever its work.
 
-    @cached_property
-    def least_recomputed_bytes(self) -> int:
-        """Least live bytes at the worst tick of any sequence, whatever its MACs."""
-        return self._least_peak_bytes(recompute=True)
-
-    def _least_peak_bytes(self, *, recompute: bool) -> int:
-        """A bottleneck shortest path.
+        A bottleneck shortest path.
 
         It looks at a hop only when nothing less demanding has reached its end before.
         """
@@ -222,10 +265,21 @@ class StreamSpace:
         best = [_UNKNOWN] * (count + 1)
         best[0] = 0
         settled = [False] * (count + 1)
-        queue: list[tuple[int, int, int, Hop | None]] = [(0, 0, 0, None)]
-        ticket = 0
+        queue: list[tuple[int, int, int, Hop | None, bool]] = [(0, 0, 0, None, False)]
+        tickets = count_from(1)
+
+        def reach(hop: Hop, segment: Segment | None) -> int:
+            """Take note of a segment; the peak of the best way that ends with it."""
+            if segment is None:
+                return _UNKNOWN
+            key = max(best[hop.begin], segment.peak_bytes)
+            if key < best[hop.end]:
+                best[hop.end] = key
+                heappush(queue, (key, hop.end, next(tickets), None, False))
+            return key
+
         while queue:
-            peak_bytes, place, _, hop = heappop(queue)
+            peak_bytes, place, _, hop, again = heappop(queue)
             if settled[hop.end if hop is not None else place]:
                 continue
             if hop is None:
@@ -233,43 +287,46 @@ class StreamSpace:
                     return peak_bytes
                 settled[place] = True
                 for following in self.hops[place]:
-                    ticket += 1
                     key = max(peak_bytes, following.floor_bytes)
-                    heappush(queue, (key, place, ticket, following))
+                    heappush(queue, (key, place, next(tickets), following, False))
                 continue
             # What begins with the first operator is looked at in any case: an input by rows needs
             # a stage there.
             if hop.begin > 0 and hop.end > hop.begin + 1 and self._deadline.passed():
                 continue
-            reached = best[hop.begin]
-            for segment in (hop.simplest(), hop.least(recompute=recompute)):
-                if segment is None:
-                    continue
-                key = max(reached, segment.peak_bytes)
-                if key < best[hop.end]:
-                    best[hop.end] = key
-                    ticket += 1
-                    heappush(queue, (key, hop.end, ticket, None))
-                if key == peak_bytes:
-                    break
+            if again:
+                reach(hop, hop.search_runs())
+                continue
+            key = reach(hop, hop.simplest())
+            if key > peak_bytes:
+                key = min(key, reach(hop, hop.least(recompute=self.recompute)))
+            if _UNKNOWN > key > peak_bytes and hop.may_search:
+                hoped = max(peak_bytes, round(key * _HOPED_FOR))
+                heappush(queue, (hoped, place, next(tickets), hop, True))
         return best[count]
 
-    def cheapest(self, limit_bytes: int) -> tuple[Segment, ...] | None:
-        """The sequence with the least work within a limit of live bytes."""
+    def cheapest(
+        self, limit_bytes: int, *, thrifty: bool = False
+    ) -> tuple[Segment, ...] | None:
+        """The sequence with the least work, see :meth:`Work.key`, within a limit of live bytes."""
         count = len(self.graph.operators)
         work: list[Work | None] = [Work(0, 0), *([None] * count)]
         chosen: list[Segment | None] = [None] * (count + 1)
-        for begin in range(count):
-            done = work[begin]
-            if done is None:
-                continue
-            for hop in self.hops[begin]:
-                segment = hop.cheapest(limit_bytes)
+        for end in range(1, count + 1):
+            # The shortest first: where layers on their own do, longer ones are not narrowed.
+            for hop in self._hops_to[end]:
+                done, known = work[hop.begin], work[end]
+                if done is None:
+                    continue
+                at_least = done + self._layers_between(hop.begin, end)
+                # In whole rows it may be a little faster than layer by layer, else it is not.
+                enough = known is not None and known.key(thrifty) <= at_least.key(thrifty)
+                segment = hop.cheapest(limit_bytes, thrifty=thrifty, simply=enough)
                 if segment is None:
                     continue
-                total, known = done + segment.work, work[segment.end]
-                if known is None or total < known:
-                    work[segment.end], chosen[segment.end] = total, segment
+                total = done + segment.work
+                if known is None or total.key(thrifty) < known.key(thrifty):
+                    work[end], chosen[end] = total, segment
         segments: list[Segment] = []
         at = count
         while at > 0:
@@ -280,32 +337,71 @@ class StreamSpace:
             at = step.begin
         return tuple(reversed(segments))
 
-    def limits(self) -> Iterator[int]:
-        """Limits of live bytes worth trying: around the least at F = 1, then ever wider apart."""
-        least = self.least_peak_bytes
-        yield least
+    @cached_property
+    def _hops_to(self) -> Mapping[int, Sequence[Hop]]:
+        """Hops by their end, the shortest first."""
+        ends: dict[int, list[Hop]] = {end + 1: [] for end in range(len(self.graph.operators))}
+        for begin in reversed(self.hops):
+            for hop in self.hops[begin]:
+                ends[hop.end].append(hop)
+        return ends
+
+    @cached_property
+    def _layers_before(self) -> Sequence[Work]:
+        """What operators in front of each boundary take on their own."""
+        groups = (
+            None if operator.access is Access.VIEW else layer_group(self.graph, operator)
+            for operator in self.graph.operators
+        )
+        each = (Work(g.macs, group_instructions(g)) if g else Work(0, 0) for g in groups)
+        return list(accumulate(each, initial=Work(0, 0)))
+
+    def _layers_between(self, begin: int, end: int) -> Work:
+        first, last = self._layers_before[begin], self._layers_before[end]
+        return Work(last.macs - first.macs, last.instructions - first.instructions)
+
+    def limits(self, least_bytes: int, *, all_above: bool = True) -> Iterator[int]:
+        """Limits of live bytes worth trying, from a least one upwards.
+
+        Packing decides among those just above it, which are tried one by one; with ``all_above``
+        others follow, ever wider apart, up to where all runs layer by layer.
+        """
+        yield least_bytes
         hops = [hop for some in self.hops.values() for hop in some]
         known = {segment.peak_bytes for hop in hops for segment in hop.known}
-        above = sorted(peak for peak in known if peak > least)
+        above = sorted(peak for peak in known if peak > least_bytes)
         yield from above[:_FINE_LIMITS]
-        limit_bytes = float(least)
-        while above and limit_bytes < above[-1]:
+        limit_bytes = float(least_bytes)
+        while all_above and above and limit_bytes < above[-1]:
             limit_bytes *= _COARSE_STEP
             yield round(limit_bytes)
-        limit_bytes = float(least)
-        while self.recompute and limit_bytes > self.least_recomputed_bytes:
-            limit_bytes = max(limit_bytes / _RECOMPUTED_STEP, self.least_recomputed_bytes)
-            yield round(limit_bytes)
 
-    def least_within(self, max_macs: int) -> int:
-        """About the least limit of live bytes that some sequence keeps to within ``max_macs``."""
-        low, high = self.least_recomputed_bytes, self.least_peak_bytes
+    def least_within(self, most: Work, *, thrifty: bool = False) -> tuple[int, int]:
+        """The least limit of live bytes that some sequence keeps to at no more than this work.
+
+        Returns
+        -------
+        (int, int)
+            A limit that does, found to a small fraction, and one that no sequence keeps to unless
+            it is the same.
+        """
+        low = self.least_peak_bytes
+        if self._work(low, thrifty).within(most):
+            return low, low
+        high = 2 * low
+        while not self._work(high, thrifty).within(most) and high < _UNKNOWN:
+            low, high = high, 2 * high
         while high - low > max(_NEARLY_BYTES, high // _NEARLY):
             middle = (low + high) // 2
-            segments = self.cheapest(middle)
-            macs = sum(segment.work.macs for segment in segments) if segments else _UNKNOWN
-            low, high = (low, middle) if macs <= max_macs else (middle, high)
-        return high
+            low, high = (low, middle) if self._work(middle, thrifty).within(most) else (middle, high)
+        return high, low
+
+    def _work(self, limit_bytes: int, thrifty: bool) -> Work:
+        """What the cheapest sequence within a limit takes; very much if there is none."""
+        segments = self.cheapest(limit_bytes, thrifty=thrifty)
+        if segments is None:
+            return Work(2 * UNLIMITED, 2 * UNLIMITED)
+        return sum((segment.work for segment in segments), start=Work(0, 0))
 
     def segment(self, begin: int, end: int, variant: Variant | None) -> Segment | None:
         """One segment, an operator on its own without a variant; None where it cannot be."""
@@ -314,7 +410,7 @@ class StreamSpace:
             return Segment(begin, end, None, 0, Work(0, 0)) if variant is None else None
         stage = None
         if variant is not None:
-            stage = variant.stage(self.graph.operators[begin:end], self._fetched)
+            stage = variant.stage(self.graph.operators[begin:end], self.fetched)
         try:
             group = (
                 layer_group(self.graph, operator)
@@ -323,8 +419,9 @@ class StreamSpace:
             )
         except PlanError:
             return None
-        work = Work(group.macs, group_effort(group))
-        return Segment(begin, end, stage, self._peak(group, begin, end), work)
+        peak_bytes = self._peak(group, begin, end)
+        work = Work(group.macs, group_instructions(group), peak_bytes)
+        return Segment(begin, end, stage, peak_bytes, work)
 
     def floor_bytes(self, begin: int, end: int) -> int:
         """Live bytes that operators on their own or as a stage cannot do without.
@@ -345,7 +442,7 @@ class StreamSpace:
         views = {op.output for op in self.graph.operators if op.access is Access.VIEW}
         alive = [0] * (len(self.graph.operators) + 1)
         for tensor in self.graph.tensors:
-            if tensor.name in views or tensor.name in self._fetched:
+            if tensor.name in views or tensor.name in self.fetched:
                 continue
             first = self.graph.producer.get(tensor.name, -1) + 1
             last = min(self._last_reader[tensor.name], len(self.graph.operators))
@@ -373,7 +470,7 @@ class StreamSpace:
             for tensor in self.graph.tensors
             if tensor.name not in group.blocks
             and tensor.name not in views
-            and tensor.name not in self._fetched
+            and tensor.name not in self.fetched
             and self.graph.producer.get(tensor.name, -1) < begin
             and self._last_reader[tensor.name] >= end
         )
@@ -423,27 +520,14 @@ def _live_bytes(buffers: Sequence[Buffer], ticks: int) -> list[int]:
 
 
 def segment_sequences(
-    space: StreamSpace, most: int, *, max_overhead: float = float("inf")
+    space: StreamSpace, limits: Iterable[int], most: int, *, thrifty: bool = False
 ) -> Iterator[tuple[StagePlan, ...]]:
-    """Stages of distinct sequences, at most ``most`` of them, those with the least peak first.
-
-    Parameters
-    ----------
-    space : StreamSpace
-        Where they are looked for.
-    most : int
-        How many.
-    max_overhead : float
-        Greatest MAC overhead that is of use, where the space recomputes at all.
-    """
-    limits: Iterator[int] = space.limits()
-    if space.recompute and max_overhead < float("inf"):
-        limits = chain([space.least_within(int(space.graph.macs * max_overhead))], limits)
+    """Stages of distinct sequences, the cheapest within each limit, at most ``most`` of them."""
     seen: set[tuple[StagePlan, ...]] = set()
     for limit_bytes in limits:
         if len(seen) >= most:
             return
-        segments = space.cheapest(limit_bytes)
+        segments = space.cheapest(limit_bytes, thrifty=thrifty)
         if segments is None:
             continue
         stages = tuple(each.stage for each in segments if each.stage is not None)
