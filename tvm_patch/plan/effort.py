@@ -2,7 +2,8 @@
 
 Fitted to counts of the kernels on a Cortex-M7 (`benchmarks/kernels.py`). What matters is what
 differs between plans: narrow pieces of rows share fewer loads, rows are copied, kernels are called
-more often. A ratio of two estimates is good to a few per cent; the figures themselves are not shown.
+more often. A ratio of two estimates is good to a few per cent; the figures themselves are not
+shown.
 """
 
 from __future__ import annotations

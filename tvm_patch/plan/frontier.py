@@ -124,7 +124,7 @@ def _further_limits(space: StreamSpace) -> Iterator[int]:
     yield from space.limits(space.least_peak_bytes)
 
 
-def _by_macs(candidate: Candidate) -> tuple[int, int, tuple[int, int]]:
+def _by_macs(candidate: Candidate) -> tuple[int, int, tuple[float, int]]:
     return candidate.macs, candidate.bound_bytes, candidate.cost
 
 

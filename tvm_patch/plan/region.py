@@ -251,8 +251,8 @@ def _leads(
 ) -> Mapping[str, int]:
     """Rows by which operators run ahead of their readers, by what they make.
 
-    Where a tensor has several readers, one that is wanted later than the others makes old rows stay.
-    If its own rows are smaller it runs as soon as the others do, and its rows wait instead.
+    Where a tensor has several readers, one that is wanted later than the others makes old rows
+    stay. If its own rows are smaller it runs as soon as the others do, and its rows wait instead.
     """
     leads: dict[str, int] = {}
     readers: dict[str, list[Operator]] = {}

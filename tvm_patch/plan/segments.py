@@ -161,9 +161,7 @@ class Hop:
             self._searched = (narrowing(output.width, best.runs),)
         return self._segment(best)
 
-    def cheapest(
-        self, limit_bytes: int, *, thrifty: bool, simply: bool = False
-    ) -> Segment | None:
+    def cheapest(self, limit_bytes: int, *, thrifty: bool, simply: bool = False) -> Segment | None:
         """The segment with the least work, see :meth:`Work.key`, within a limit of live bytes.
 
         The one that is tried first, or none, if ``simply``.
@@ -305,9 +303,7 @@ class StreamSpace:
                 heappush(queue, (hoped, place, next(tickets), hop, True))
         return best[count]
 
-    def cheapest(
-        self, limit_bytes: int, *, thrifty: bool = False
-    ) -> tuple[Segment, ...] | None:
+    def cheapest(self, limit_bytes: int, *, thrifty: bool = False) -> tuple[Segment, ...] | None:
         """The sequence with the least work, see :meth:`Work.key`, within a limit of live bytes."""
         count = len(self.graph.operators)
         work: list[Work | None] = [Work(0, 0), *([None] * count)]
@@ -341,7 +337,7 @@ class StreamSpace:
     def _hops_to(self) -> Mapping[int, Sequence[Hop]]:
         """Hops by their end, the shortest first."""
         ends: dict[int, list[Hop]] = {end + 1: [] for end in range(len(self.graph.operators))}
-        for begin in reversed(self.hops):
+        for begin in reversed(range(len(self.graph.operators))):
             for hop in self.hops[begin]:
                 ends[hop.end].append(hop)
         return ends
@@ -393,7 +389,9 @@ class StreamSpace:
             low, high = high, 2 * high
         while high - low > max(_NEARLY_BYTES, high // _NEARLY):
             middle = (low + high) // 2
-            low, high = (low, middle) if self._work(middle, thrifty).within(most) else (middle, high)
+            low, high = (
+                (low, middle) if self._work(middle, thrifty).within(most) else (middle, high)
+            )
         return high, low
 
     def _work(self, limit_bytes: int, thrifty: bool) -> Work:

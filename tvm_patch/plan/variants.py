@@ -78,17 +78,16 @@ def stream_variants(
 
     Whole rows throughout; then steps of columns, ever narrower, either in one run or in runs that
     hand on the tensors with the smallest rows. Rows inside these runs may also be made again for
-    each tile, with ``recompute``. Without ``steps`` there are whole rows only. ``fetched`` names inputs of the network
-    that are brought row by row.
+    each tile, with ``recompute``. Without ``steps`` there are whole rows only. ``fetched`` names
+    inputs of the network that are brought row by row.
     """
     operators = graph.operators[begin:end]
     output = graph.tensor[operators[-1].paced_by]
-    whole_rows = (Variant(1, output.width),)
+    families: list[tuple[Variant, ...]] = [(Variant(1, output.width),)]
     if not steps:
-        return Variants((whole_rows,), ())
+        return Variants(tuple(families), ())
     places = stepped_places(operators, fetched)
     narrow = narrow_runs(graph, operators, places)
-    families = [whole_rows]
     patterns = (
         whole_run(operators, places),
         unstrided_runs(operators, places),
@@ -134,7 +133,7 @@ def recomputing(
 
     order = sorted(inside, key=worth, reverse=True)
     kept = [place for place in order if spans.get(operators[place].output, 1) > 1]
-    counts = [count for count in range(1, len(kept))] + [len(order)]
+    counts = [*range(1, len(kept)), len(order)]
     for tile_h, tile_w in _RECOMPUTED_TILES:
         if tile_h > max(1, output.height // 2):
             continue

@@ -78,7 +78,7 @@ def test_an_input_fetched_by_rows(data: st.DataObject) -> None:
     network = data.draw(window_networks())
     model = prepared(network)
     space = StreamSpace(model.network.graph, InputMode.ROWS)
-    sequences = list(segment_sequences(space, 12))
+    sequences = list(segment_sequences(space, space.limits(space.least_peak_bytes), 12))
     assume(sequences)
     evaluator = Evaluator(model.network.graph)
     plan = evaluator.pack(evaluator.evaluate(data.draw(st.sampled_from(sequences))))

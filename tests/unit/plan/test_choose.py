@@ -17,11 +17,13 @@ from tvm_patch.plan import (
     STACK_RESERVE_BYTES,
     Buffering,
     BufferMode,
+    Candidate,
+    CandidateSearch,
     Evaluator,
+    Graph,
     InputMode,
     Requirements,
     choose_plan,
-    enumerate_candidates,
     execution_of,
     first_stage_ends,
     layer_by_layer,
@@ -35,6 +37,12 @@ from tvm_patch.plan.segments import StreamSpace, segment_sequences
 def test_a_stage_ends_only_where_one_tensor_is_handed_on() -> None:
     graph = residual_block()
     assert [graph.operators[i].name for i in first_stage_ends(graph)] == ["joined", "last"]
+
+
+def candidates_of(graph: Graph, requirements: Requirements) -> list[Candidate]:
+    search = CandidateSearch(Evaluator(graph), requirements)
+    search.run()
+    return search.candidates
 
 
 def test_the_least_memory_is_no_more_than_layer_by_layer() -> None:
@@ -52,7 +60,7 @@ def test_a_stage_may_end_with_a_sum_in_tiles_of_full_width() -> None:
     for buffering in ("patch", "rows"):
         stages = [
             c.stages[-1]
-            for c in enumerate_candidates(Evaluator(graph), buffering=buffering)
+            for c in candidates_of(graph, Requirements(buffering=buffering))
             if c.stages
         ]
         summed = [stage for stage in stages if stage.operators[-1] == "total"]
@@ -65,7 +73,7 @@ def test_the_least_peak_of_live_bytes_is_that_of_the_storages() -> None:
     space = StreamSpace(graph)
     bounds = [
         lower_bound_bytes(Evaluator(graph).evaluate(stages).execution.problem())
-        for stages in segment_sequences(space, 1)
+        for stages in segment_sequences(space, [space.least_peak_bytes], 1)
     ]
     assert bounds[0] <= space.least_peak_bytes
 
@@ -80,7 +88,7 @@ def test_a_plan_keeps_to_its_limit_with_the_fewest_macs(spare_bytes: int) -> Non
     limit = ram_bytes - STACK_RESERVE_BYTES
     assert plan.memory.arena_bytes <= limit
     evaluator = Evaluator(graph)
-    for candidate in enumerate_candidates(evaluator):
+    for candidate in candidates_of(graph, Requirements()):
         if candidate.macs < plan.macs:
             assert evaluator.pack(candidate).memory.arena_bytes > limit
 
@@ -111,7 +119,9 @@ def test_overhead_limit_and_ram_together_may_not_fit() -> None:
 
 def test_the_frontier_trades_memory_for_macs() -> None:
     for buffering in ("any", "patch", "rows"):
-        candidates = enumerate_candidates(Evaluator(small_chain()), buffering=buffering)
+        candidates = candidates_of(
+            small_chain(), Requirements(objective="macs", buffering=buffering)
+        )
         frontier = pareto(candidates)
         assert len(frontier) > 1
         for slower, faster in pairwise(reversed(frontier)):

@@ -70,8 +70,8 @@ OFFSETS = ("memory", "offsets_bytes")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (put("format_version", 0), r"hand\.json: plan format 0, this version reads 1"),
-        (put("format_version", 2), "plan format 2"),
+        (put("format_version", 0), r"hand\.json: plan format 0, this version reads 2"),
+        (put("format_version", 3), "plan format 3"),
         (put("format_version", "1"), "plan format '1'"),
         (drop("stages"), "stages is missing"),
         (put("stages", None), "stages must be a list"),

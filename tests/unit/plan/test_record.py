@@ -37,7 +37,7 @@ def test_stage_names_a_mode_for_every_tensor(plan: Plan) -> None:
         ("", "not JSON"),
         ("[1, 2]", "format None"),
         ('{"format_version": 99}', "format 99"),
-        ('{"format_version": 1}', "malformed"),
+        ('{"format_version": 2}', "malformed"),
     ],
 )
 def test_what_is_no_plan_is_refused(text: str, said: str) -> None:
