@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tvm_patch.plan.graph import Operator
-from tvm_patch.plan.layout import Group, OperatorLayout
+from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
 
 UNLIMITED = 1 << 62
 """More work than anything takes."""
@@ -20,23 +20,24 @@ UNLIMITED = 1 << 62
 # What a byte of pressure is worth.
 _BYTES_PER_INSTRUCTION = 2
 
-_PER_CALL = 40
-_PER_BYTE = 0.5
+_PER_CALL = 25
+_PER_BYTE = 0.45
 
 # Instructions per MAC over wide rows, requantisation included.
-_CONV = 1.35
+_CONV = 1.32
 _CONV_OF_FEW_CHANNELS = 1.9
-_DEPTHWISE = 2.0
-_DEPTHWISE_PER_OUTPUT = 10.0
-_STRIDED_DEPTHWISE = 1.3
+_DEPTHWISE = 1.85
+_DEPTHWISE_PER_OUTPUT = 8.5
+_STRIDED_DEPTHWISE = 1.05
 _OTHER = 1.6
 # More for each MAC where a piece of a row has at most so many columns.
-_NARROW_CONV = ((1, 0.45), (2, 0.1), (4, 0.05))
-_NARROW_DEPTHWISE = ((1, 3.0), (2, 2.2), (4, 1.15), (8, 0.18))
+_NARROW_CONV = ((1, 0.2), (2, 0.07), (4, 0.05))
+_NARROW_DEPTHWISE = ((1, 0.4), (2, 0.15), (4, 0.07))
 _LARGE_AREA = 25
 _FEW_CHANNELS = 8
 # Instructions per element of what has no MACs.
 _PER_ELEMENT = 8.0
+_PER_FETCHED_BYTE = 2.0
 
 
 @dataclass(frozen=True, order=True)
@@ -123,7 +124,8 @@ def _tiled(group: Group, layout: OperatorLayout) -> float:
             per_mac += _narrow(operator, width)
         instructions += group.macs_of(layout) * per_mac
     else:
-        instructions += rows * paced.row_bytes * _PER_ELEMENT
+        per_byte = _PER_FETCHED_BYTE if operator.kind == FETCH else _PER_ELEMENT
+        instructions += rows * paced.row_bytes * per_byte
     return instructions + _moved(group, layout, rows, positions)
 
 
