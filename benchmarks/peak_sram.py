@@ -80,7 +80,7 @@ class Result:
     packing_bound_bytes : int
         No packing of this plan's buffers is smaller.
     bound_bytes : int or None
-        No plan of this kind is smaller, where that is proved.
+        No plan of this kind that was looked for is smaller; None where nothing was.
     planning_s : float
         Seconds that the search took.
     stages : int
@@ -143,7 +143,7 @@ def run_model(name: str, plans: Sequence[str], store: Store, *, measure: bool) -
             mac_overhead=plan.mac_overhead,
             planned_arena_bytes=plan.memory.arena_bytes,
             packing_bound_bytes=plan.memory.lower_bound_bytes,
-            bound_bytes=bound_of(plan),
+            bound_bytes=plan.bound_bytes or None,
             planning_s=round(time.perf_counter() - begin_s, 3),
             stages=len(plan.stages),
             plan_digest=hashlib.sha256(plan.to_json().encode()).hexdigest(),
@@ -153,12 +153,6 @@ def run_model(name: str, plans: Sequence[str], store: Store, *, measure: bool) -
             result = store.known(result) or _measured(prepared, plan, result)
         store.keep(result)
         yield result
-
-
-def bound_of(plan: Plan) -> int | None:
-    """What no plan of its kind can go below, if the plan says so."""
-    bound: int | None = getattr(plan, "bound_bytes", None)
-    return bound
 
 
 def _plan(prepared: Prepared, requirements: Requirements | None) -> Plan:

@@ -189,6 +189,16 @@ MaxOverhead = Annotated[
         help="Most MACs allowed, as a multiple of the layer-by-layer network's.",
     ),
 ]
+MaxSlowdown = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--max-slowdown",
+        metavar="X",
+        min=1.0,
+        help="Most instructions allowed, by estimate, as a multiple of the layer-by-layer "
+        "network's. Without --ram it is 1.04 times --max-overhead.",
+    ),
+]
 TimeLimit = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(
@@ -269,6 +279,7 @@ def make_requirements(
     ram: str | None,
     optimize: Goal | None,
     max_overhead: float | None,
+    max_slowdown: float | None = None,
     buffering: Buffers = Buffers.ANY,
     input_form: InputForm = InputForm.RESIDENT,
 ) -> Requirements:
@@ -280,6 +291,7 @@ def make_requirements(
         ram_bytes=None if ram is None else parse_size(ram),
         objective=None if optimize is None else _OBJECTIVES.get(optimize),
         max_overhead=max_overhead,
+        max_slowdown=max_slowdown,
         buffering=buffering.value,
         input_mode=InputMode(input_form.value),
     )

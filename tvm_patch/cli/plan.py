@@ -20,6 +20,7 @@ from tvm_patch.cli.options import (
     JsonFile,
     Layers,
     MaxOverhead,
+    MaxSlowdown,
     Model,
     Optimize,
     PlanFile,
@@ -43,6 +44,7 @@ def plan(
     ram: Ram = None,
     optimize: Optimize = None,
     max_overhead: MaxOverhead = None,
+    max_slowdown: MaxSlowdown = None,
     buffering: BufferingOption = Buffers.ANY,
     input_form: InputOption = InputForm.RESIDENT,
     split: Split = None,
@@ -93,6 +95,7 @@ def plan(
         ram=ram,
         optimize=optimize,
         max_overhead=max_overhead,
+        max_slowdown=max_slowdown,
         split=split,
         grid=grid,
         layers=layers,
@@ -165,10 +168,11 @@ def _results(study: Study, *, tensors: bool) -> Iterator[RenderableType]:
     yield peaks_table(study.peaks)
     if study.moment is not None:
         yield moment_text(study.moment)
+    bound = f", bound {plan.bound_bytes:,}" if plan.bound_bytes else ""
     yield (
-        f"chosen: {stages_text(plan.stages)}; arena {plan.memory.arena_bytes:,} bytes "
+        f"chosen: {stages_text(plan.stages)}; arena {plan.memory.arena_bytes:,} bytes{bound} "
         f"(no packing of these buffers is under {plan.memory.lower_bound_bytes:,}), "
-        f"F {plan.mac_overhead:.3f}"
+        f"F {plan.mac_overhead:.3f}, about {plan.slowdown:.2f} times the instructions"
     )
 
 

@@ -24,6 +24,7 @@ class Wishes:
     ram: str | None = None
     optimize: Goal | None = None
     max_overhead: float | None = None
+    max_slowdown: float | None = None
     split: str | None = None
     grid: str | None = None
     layers: bool = False
@@ -57,9 +58,11 @@ class Wishes:
                 "--split and --grid go together", hint="for example: --split 7 --grid 4x4"
             )
         objective = None if self.optimize == Goal.SIZE else self.optimize
-        if given and (objective is not None or self.max_overhead is not None):
+        limits = (objective, self.max_overhead, self.max_slowdown)
+        if given and any(limit is not None for limit in limits):
             raise PlanError(
-                f"{given[0]} leaves nothing to choose for --optimize and --max-overhead",
+                f"{given[0]} leaves nothing to choose for --optimize, --max-overhead and "
+                "--max-slowdown",
                 hint="leave them away",
             )
         if given and given[0] != "--plan" and self.input_form is InputForm.ROWS:
@@ -88,7 +91,12 @@ class Wishes:
     def requirements(self) -> Requirements:
         """What the search has to keep to."""
         return make_requirements(
-            self.ram, self.optimize, self.max_overhead, self.buffering, self.input_form
+            self.ram,
+            self.optimize,
+            self.max_overhead,
+            self.max_slowdown,
+            self.buffering,
+            self.input_form,
         )
 
 

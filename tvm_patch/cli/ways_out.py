@@ -45,6 +45,8 @@ def with_ways_out(
             if needed_bytes < error.required_bytes:
                 if words == "--max-overhead":
                     words += f" {math.ceil(plan.mac_overhead * 100) / 100:.2f}"
+                if words == "--max-slowdown":
+                    words += f" {math.ceil(plan.slowdown * 100) / 100:.2f}"
                 fits = " and fits" if needed_bytes <= error.available_bytes else ""
                 found.append(
                     (
@@ -71,6 +73,8 @@ def _others(requirements: Requirements) -> Iterator[tuple[str, Requirements]]:
     least = replace(requirements, ram_bytes=_UNLIMITED_BYTES, objective="memory")
     if requirements.max_overhead is not None:
         yield "--max-overhead", replace(least, max_overhead=None)
+    if requirements.max_slowdown is not None:
+        yield "--max-slowdown", replace(least, max_slowdown=None)
     if requirements.buffering != "any":
         yield "--buffering any", replace(least, buffering="any")
     if requirements.input_mode is InputMode.RESIDENT:

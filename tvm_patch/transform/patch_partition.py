@@ -48,6 +48,8 @@ class _PatchPartition:
         What to be best at when choosing; least memory where nothing else is said.
     max_overhead : float or None
         Greatest MAC overhead allowed when choosing.
+    max_slowdown : float or None
+        Greatest number of instructions allowed, by estimate, over those layer by layer.
     buffering : {"any", "patch", "rows"}
         Recompute halos, keep rows in line buffers, or whichever is better.
     input_mode : InputMode
@@ -81,6 +83,7 @@ class _PatchPartition:
         ram: int | str | None = None,
         objective: Objective | None = None,
         max_overhead: float | None = None,
+        max_slowdown: float | None = None,
         buffering: Buffering = "any",
         input_mode: InputMode = InputMode.RESIDENT,
         algorithm: str = "hill_climb",
@@ -99,6 +102,7 @@ class _PatchPartition:
             ram_bytes=None if ram is None else parse_size(ram),
             objective=objective,
             max_overhead=max_overhead,
+            max_slowdown=max_slowdown,
             buffering=buffering,
             input_mode=input_mode,
         )
