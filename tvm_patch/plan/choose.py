@@ -66,7 +66,7 @@ def choose_plan(
     if not search.allowed:
         raise PlanError(
             f"no plan that brings the input of {graph.name} by rows keeps to a slowdown of "
-            f"{requirements.slowdown_limit:.3g}",
+            f"{requirements.slowdown_limit:.4g}",
             hint=f"allow --max-slowdown {min(c.slowdown for c in search.candidates) + 0.01:.2f}",
         )
     bound_bytes = search.bound_bytes

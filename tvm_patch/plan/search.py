@@ -81,13 +81,16 @@ class CandidateSearch:
 
     @property
     def allowed(self) -> list[Candidate]:
-        """Those within the limits of overhead and slowdown."""
-        overhead, slowdown = self._requirements.overhead_limit, self._requirements.slowdown_limit
-        return [
-            candidate
-            for candidate in self.candidates
-            if candidate.mac_overhead <= overhead and candidate.slowdown <= slowdown
-        ]
+        """Those within the limits of overhead and slowdown.
+
+        Where none is within a limit of slowdown that nobody asked for, the fastest.
+        """
+        wanted = self._requirements
+        within = [c for c in self.candidates if c.mac_overhead <= wanted.overhead_limit]
+        fast = [c for c in within if c.slowdown <= wanted.slowdown_limit]
+        if fast or not within or wanted.max_slowdown is not None:
+            return fast
+        return [min(within, key=lambda candidate: candidate.cost)]
 
     def _add(self, stages: tuple[StagePlan, ...]) -> None:
         self.candidates.append(self._evaluator.evaluate(stages))

@@ -57,7 +57,7 @@ class NetworkLimits:
     blocks: tuple[str, ...] = (
         "conv", "depthwise", "residual", "inverted_residual", "pool", "padded_conv",
         "grouped_conv", "activation", "constant", "squeeze_excite", "branches", "resize",
-        "crop", "pad", "transpose",
+        "crop", "pad", "transpose", "shortcut",
     )  # fmt: skip
     heads: tuple[str, ...] = ("none", "mean", "pool", "flatten")
     float_io: bool = True
@@ -157,6 +157,16 @@ def residual(choose: Chooser, b: CalibratedBuilder, x: Traced, limits: NetworkLi
         y = b.conv2d(y, choose.integer(1, limits.max_channels), (3, 3), activation="RELU")
     y = b.conv2d(y, x.shape[3], _kernel(choose, x, limits, "SAME"))
     return b.binary("add", x, y, activation=choose.pick(ACTIVATIONS))
+
+
+def shortcut(choose: Chooser, b: CalibratedBuilder, x: Traced, limits: NetworkLimits) -> Traced:
+    """ResNet's strided block: two convolutions, and a 1x1 convolution around them."""
+    stride = choose.integer(1, limits.max_stride)
+    channels = choose.integer(1, limits.max_channels)
+    y = b.conv2d(x, channels, (3, 3), strides=(stride, stride), activation="RELU")
+    y = b.conv2d(y, channels, _kernel(choose, y, limits, "SAME"))
+    around = b.conv2d(x, channels, (1, 1), strides=(stride, stride))
+    return b.binary("add", around, y, activation=choose.pick(ACTIVATIONS))
 
 
 def inverted_residual(
@@ -259,6 +269,7 @@ BLOCKS: dict[str, Block] = {
     "padded_conv": padded_conv,
     "grouped_conv": grouped_conv,
     "residual": residual,
+    "shortcut": shortcut,
     "inverted_residual": inverted_residual,
     "pool": pool,
     "activation": activation,

@@ -22,6 +22,7 @@ WINDOW_BLOCKS = (
     "inverted_residual",
     "pool",
     "padded_conv",
+    "shortcut",
 )
 """Blocks that patches have to reckon with: windows, paddings, residual adds."""
 

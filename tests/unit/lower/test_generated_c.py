@@ -72,6 +72,29 @@ def test_windows_in_patches_and_streams(data: st.DataObject) -> None:
     check(network, model, data.draw(plans(model.network.graph)))
 
 
+SHORTCUTS = NetworkLimits(
+    max_size=12,
+    max_channels=6,
+    max_blocks=2,
+    blocks=("shortcut",),
+    float_io=False,
+    side_outputs=False,
+)
+
+
+@settings(max_examples=25 * EXAMPLES_FACTOR)
+@given(st.data())
+def test_strided_shortcuts_in_streams(data: st.DataObject) -> None:
+    network = data.draw(networks(SHORTCUTS))
+    model = prepared(network)
+    space = StreamSpace(model.network.graph, data.draw(st.sampled_from(InputMode)))
+    sequences = list(segment_sequences(space, space.limits(space.least_peak_bytes), 12))
+    assume(sequences)
+    evaluator = Evaluator(model.network.graph)
+    stages = data.draw(st.sampled_from(sequences))
+    check(network, model, evaluator.pack(evaluator.evaluate(stages)))
+
+
 @thorough
 @given(st.data())
 def test_an_input_fetched_by_rows(data: st.DataObject) -> None:

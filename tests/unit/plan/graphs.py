@@ -46,6 +46,10 @@ class GraphBuilder:
         window = Window(3, 3, stride, stride, 1, 1, 1, 1, 1, 1)
         return self.window(name, source, window, channels)
 
+    def conv1(self, name: str, source: str, channels: int, stride: int = 1) -> str:
+        """A 1x1 convolution."""
+        return self.window(name, source, Window(1, 1, stride, stride), channels)
+
     def add(self, name: str, lhs: str, rhs: str) -> str:
         """An elementwise operator."""
         self.tensors.append(Tensor(name, self._shape(lhs)))

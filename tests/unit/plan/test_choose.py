@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -104,6 +105,53 @@ def test_nothing_fits_is_said_with_the_best_found() -> None:
 def test_an_overhead_limit_is_kept() -> None:
     plan = choose_plan(small_chain(), Requirements(objective="memory", max_overhead=1.1))
     assert plan.mac_overhead <= 1.1
+
+
+def test_a_slowdown_limit_is_kept_and_costs_memory() -> None:
+    for graph in (small_chain(), residual_block()):
+        arenas = []
+        for limit in (3.0, 1.1, 1.02):
+            wish = Requirements(
+                objective="memory",
+                max_overhead=1.0,
+                max_slowdown=limit,
+                input_mode=InputMode.ROWS,
+            )
+            plan = choose_plan(graph, wish)
+            assert plan.slowdown <= limit
+            arenas.append(plan.memory.arena_bytes)
+        assert arenas == sorted(arenas)
+        assert arenas[0] < arenas[-1], "the limit decided"
+
+
+def test_a_slowdown_that_nothing_keeps_to_is_refused_only_if_it_was_asked_for() -> None:
+    wish = Requirements(
+        objective="memory", max_overhead=1.0, max_slowdown=1.0, input_mode=InputMode.ROWS
+    )
+    with pytest.raises(PlanError, match=r"keeps to a slowdown of 1\n.*--max-slowdown 1\.0"):
+        choose_plan(small_chain(), wish)
+    assert choose_plan(small_chain(), replace(wish, max_slowdown=None)).stages
+
+
+def test_without_a_limit_of_ram_plans_are_about_as_fast_as_layers() -> None:
+    assert Requirements(max_overhead=1.0).slowdown_limit < 1.05
+    assert Requirements(max_overhead=1.5).slowdown_limit > 1.5
+    assert Requirements(ram_bytes=20_000).slowdown_limit == float("inf")
+    assert Requirements(ram_bytes=20_000, max_slowdown=1.2).slowdown_limit == 1.2
+    with pytest.raises(PlanError, match=r"slowdown of 0\.9"):
+        Requirements(max_slowdown=0.9)
+
+
+@pytest.mark.parametrize("buffering", ["any", "patch", "rows"])
+def test_nothing_that_was_looked_for_is_below_the_bound(buffering: Buffering) -> None:
+    graph = pooled_chain()
+    wish = Requirements(objective="memory", max_overhead=1.2, buffering=buffering)
+    search = CandidateSearch(Evaluator(graph), wish)
+    search.run()
+    assert search.allowed
+    assert all(candidate.bound_bytes >= search.bound_bytes > 0 for candidate in search.allowed)
+    plan = choose_plan(graph, wish)
+    assert plan.bound_bytes == search.bound_bytes <= plan.memory.arena_bytes
 
 
 def test_overhead_limit_and_ram_together_may_not_fit() -> None:
