@@ -8,6 +8,7 @@ shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -22,19 +23,22 @@ _BYTES_PER_INSTRUCTION = 2
 
 _PER_CALL = 25
 _PER_BYTE = 0.45
+_PER_GATHERED_BYTE = 0.4
 
 # Instructions per MAC over wide rows, requantisation included.
-_CONV = 1.32
+_CONV = 1.27
 _CONV_OF_FEW_CHANNELS = 1.9
-_DEPTHWISE = 1.85
-_DEPTHWISE_PER_OUTPUT = 8.5
-_STRIDED_DEPTHWISE = 1.05
-_OTHER = 1.6
-# More for each MAC where a piece of a row has at most so many columns.
-_NARROW_CONV = ((1, 0.2), (2, 0.07), (4, 0.05))
-_NARROW_DEPTHWISE = ((1, 0.4), (2, 0.15), (4, 0.07))
-_LARGE_AREA = 25
 _FEW_CHANNELS = 8
+_DEPTHWISE, _DEPTHWISE_PER_OUTPUT, _DEPTHWISE_STRIDED = 1.0, 15.0, 0.4
+_OTHER = 1.6
+# More for each MAC where a piece of a row has at most so many columns; depthwise by the least area
+# of the window.
+_NARROW_CONV = ((1, 0.2), (2, 0.12), (4, 0.05))
+_NARROW_DEPTHWISE = (
+    (49, ((1, 0.9), (2, 0.8), (4, 0.3), (8, 0.1))),
+    (25, ((1, 0.45), (2, 0.2), (4, 0.12))),
+    (0, ((1, 0.3), (2, 0.08), (4, 0.05))),
+)
 # Instructions per element of what has no MACs.
 _PER_ELEMENT = 8.0
 _PER_FETCHED_BYTE = 2.0
@@ -93,9 +97,9 @@ def _whole(group: Group, layout: OperatorLayout) -> float:
 def _per_mac(group: Group, operator: Operator) -> float:
     window = operator.window
     if operator.kind == "depthwise_conv2d":
-        area = window.span_h * window.span_w
-        strided = _STRIDED_DEPTHWISE if window.stride_w > 1 and area < _LARGE_AREA else 1.0
-        return (_DEPTHWISE + _DEPTHWISE_PER_OUTPUT / max(area, 4)) * strided
+        per_output = _DEPTHWISE_PER_OUTPUT / max(window.kernel_h * window.kernel_w, 4)
+        strided = _DEPTHWISE_STRIDED if window.stride_w > 1 else 0.0
+        return _DEPTHWISE + per_output + strided
     if operator.kind == "conv2d":
         channels = group.blocks[operator.inputs[0]].tensor.shape[-1]
         return _CONV_OF_FEW_CHANNELS if channels < _FEW_CHANNELS else _CONV
@@ -103,7 +107,12 @@ def _per_mac(group: Group, operator: Operator) -> float:
 
 
 def _narrow(operator: Operator, width: int) -> float:
-    steps = {"depthwise_conv2d": _NARROW_DEPTHWISE, "conv2d": _NARROW_CONV}.get(operator.kind, ())
+    steps: Sequence[tuple[int, float]] = ()
+    if operator.kind == "conv2d":
+        steps = _NARROW_CONV
+    elif operator.kind == "depthwise_conv2d":
+        area = operator.window.kernel_h * operator.window.kernel_w
+        steps = next(steps for least, steps in _NARROW_DEPTHWISE if area >= least)
     return next((more for columns, more in steps if width <= columns), 0.0)
 
 
@@ -120,6 +129,10 @@ def _tiled(group: Group, layout: OperatorLayout) -> float:
     instructions = float(rows * pieces * _PER_CALL)
     if operator.macs:
         per_mac = _per_mac(group, operator)
+        in_one_go = group.stage is None and operator.window.is_identity
+        if operator.kind == "conv2d" and width % 2 and width > 1 and not in_one_go:
+            # Columns go in pairs.
+            per_mac += _narrow(operator, 1) / width
         if width < paced.width:
             per_mac += _narrow(operator, width)
         instructions += group.macs_of(layout) * per_mac
@@ -135,7 +148,7 @@ def _moved(group: Group, layout: OperatorLayout, rows: int, positions: int) -> f
     instructions, copied_bytes = 0.0, 0
     for window in layout.windows:
         if window is not None:
-            copied_bytes += rows * window.size_bytes
+            instructions += rows * window.size_bytes * _PER_GATHERED_BYTE
     kept_rows = layout.holding.kept_rows
     if layout.steps is None:
         copied_bytes += positions * kept_rows * output.row_bytes
