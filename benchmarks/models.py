@@ -46,9 +46,7 @@ PLANS: Mapping[str, Requirements | None] = {
     "layers": None,
     "patched": Requirements(objective="memory", max_overhead=MAX_OVERHEAD, buffering="patch"),
     "streamed": STREAMED,
-    "by rows": Requirements(
-        objective="memory", max_overhead=1.0, buffering="rows", input_mode=InputMode.ROWS
-    ),
+    "by rows": Requirements(objective="memory", max_overhead=1.0, input_mode=InputMode.ROWS),
 }
 
 

@@ -29,7 +29,7 @@ REAL = (
     "person-det",
 )
 NAMES = (*REAL, DIGITS)
-STREAMED = Requirements(objective="memory", max_overhead=1.0, buffering="rows")
+STREAMED = Requirements(objective="memory", max_overhead=1.0)
 """The least memory of stages that keep rows: no MAC is done twice."""
 
 _STRIPPED = ("person-det",)

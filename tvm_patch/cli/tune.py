@@ -19,6 +19,7 @@ from tvm_patch.cli.options import (
     IoForm,
     JsonFile,
     MaxOverhead,
+    MaxSlowdown,
     Model,
     Optimize,
     OutputFolder,
@@ -49,6 +50,7 @@ def tune(
     ram: Ram = None,
     optimize: Optimize = None,
     max_overhead: MaxOverhead = None,
+    max_slowdown: MaxSlowdown = None,
     buffering: BufferingOption = Buffers.ANY,
     input_form: InputOption = InputForm.RESIDENT,
     trials: Annotated[
@@ -113,7 +115,9 @@ def tune(
     for file in (json_file, plot):
         if file is not None:
             check_writable(file)
-    requirements = make_requirements(ram, optimize, max_overhead, buffering, input_form)
+    requirements = make_requirements(
+        ram, optimize, max_overhead, max_slowdown, buffering, input_form
+    )
     target = find_target(board, emulate)
     target.check_tools(runs=tracker is None and port is None)
     with activity(f"import {model.name}") as shown:

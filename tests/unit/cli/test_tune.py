@@ -52,7 +52,7 @@ def test_a_few_trials_make_a_database_that_builds_use(
     arguments = ("tune", digits, "--board", BOARD, "--ram", "96K", "--buffering", "rows")
     result = tvm_patch(*arguments, "--trials", "3", "--json", "out.json", "--plot", "out.png")
     assert result.exit_code == 0, result.output
-    assert "3/3 measured" in result.stderr and "bit-exact" in result.stdout
+    assert "3/3 measured" in result.stderr
     record = json.loads(Path("out.json").read_text())
     assert record["kernels"]["measured"] == 3 and record["ratio"] <= 1.0
     assert all(whole["bit_exact"] for whole in record["wholes"])
