@@ -9,6 +9,7 @@ once, so that whatever kills a tuner costs the image in flight at most. Nothing 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -304,6 +305,8 @@ class TimesWriter:
         except OSError as error:
             raise _cannot_write(self._path, error) from error
         try:
+            # Several tuners may share a database.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             end = _whole_lines_bytes(descriptor)
             if end == 0:
                 header = {

@@ -36,9 +36,13 @@ from tvm_patch.errors import TuningError
 if TYPE_CHECKING:
     from tvm_patch.cli.building import Target
     from tvm_patch.cli.terminal import Activity
+    from tvm_patch.measurement import Measurement
+    from tvm_patch.micro import Firmware
+    from tvm_patch.pipeline import Generated
     from tvm_patch.tune.bench import Bench
     from tvm_patch.tune.flow import Tuned, Whole
     from tvm_patch.tune.tuner import Standing
+    from tvm_patch.validation import Golden, Validation
 
 _READINGS_ON_HARDWARE = 7
 
@@ -164,25 +168,38 @@ def _benches(
 
     board = target.board.emulate() if target.emulate else target.board
     make: Any = None
+    whole: Any = None
+    repeats = _READINGS_ON_HARDWARE if board.is_real else 1
     if tracker is not None:
         from tvm_patch.rack.address import Address
         from tvm_patch.rack.client import RackClient
-        from tvm_patch.tune.tracked import TrackedRunner
+        from tvm_patch.tune.tracked import TrackedRunner, measure_whole
 
         client = RackClient(
             Address.parse(tracker), key or board.name, on_step=shown.step, session_timeout_s=0.0
         )
-        make = partial(TrackedRunner, client, timeout_s=timeout_s)
+        make = partial(TrackedRunner, client, repeats)
+        whole = partial(measure_whole, client)
     elif board.is_real:
-        make = partial(SessionRunner, timeout_s=timeout_s, port=port, serial=serial)
+        from tvm_patch.pipeline import run_on_device
+
+        def make(firmware: Firmware, _count: int) -> SessionRunner:
+            return SessionRunner(firmware, timeout_s=timeout_s, port=port, serial=serial)
+
+        def whole(
+            generated: Generated, firmware: Firmware, golden: Golden, runs: int
+        ) -> tuple[Measurement, Validation]:
+            return run_on_device(generated, firmware, golden, port=port, serial=serial, runs=runs)
+
     return [
         Bench(
             board=target.board,
             folder=out / "images" / str(number),
             emulate=target.emulate,
             make_runner=make,
+            measure_whole=whole,
             timeout_s=timeout_s,
-            repeats=_READINGS_ON_HARDWARE if board.is_real else 1,
+            repeats=repeats,
         )
         for number in range(boards)
     ]

@@ -19,10 +19,12 @@ from tvm_patch.errors import (
     TuningError,
     TvmPatchError,
 )
-from tvm_patch.measurement import median_interval
+from tvm_patch.measurement import Measurement, median_interval
 from tvm_patch.micro import Firmware, Session, build_firmware, flash, open_session
+from tvm_patch.pipeline import Generated
 from tvm_patch.tune.image import Image, write_image
 from tvm_patch.tune.tasks import Candidate
+from tvm_patch.validation import Golden, Validation
 
 #: Readings that differ by more than this part of their median are no measurement to rely on.
 _SPREAD = 0.05
@@ -136,7 +138,10 @@ class SessionRunner:
             session.close()
 
 
-MakeRunner = Callable[[Firmware], ImageRunner]
+MakeRunner = Callable[[Firmware, int], ImageRunner]
+"""Takes an image's firmware and how many candidates it has."""
+MeasureWhole = Callable[[Generated, Firmware, Golden, int], tuple[Measurement, Validation]]
+"""Takes a network, its firmware, its reference and how often to run it."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,8 @@ class Bench:
         As of ``build_firmware``.
     make_runner : callable or None
         How an image is run; a session with the board if None.
+    measure_whole : callable or None
+        How a network is; likewise.
     timeout_s : float
         After which a candidate counts as hung.
     repeats : int
@@ -163,6 +170,7 @@ class Bench:
     folder: Path
     emulate: bool = False
     make_runner: MakeRunner | None = None
+    measure_whole: MeasureWhole | None = None
     timeout_s: float = 20.0
     repeats: int = 1
 
@@ -210,7 +218,7 @@ class Bench:
         losses = 0
         with ExitStack() as stack:
             make = self.make_runner or self._session_runner
-            runner = stack.enter_context(make(firmware))
+            runner = stack.enter_context(make(firmware, len(image.candidates)))
             for number, candidate in enumerate(image.candidates):
                 reading = self._read(runner, image, number, candidate)
                 # Several in a row, the tasks' own kernels among them: it is the board.
@@ -224,7 +232,7 @@ class Bench:
                 done(reading)
         return readings
 
-    def _session_runner(self, firmware: Firmware) -> ImageRunner:
+    def _session_runner(self, firmware: Firmware, _count: int) -> ImageRunner:
         return SessionRunner(firmware, timeout_s=self.timeout_s)
 
     def _read(

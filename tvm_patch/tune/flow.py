@@ -14,9 +14,10 @@ from tvm_patch.errors import DoesNotFitError, TuningError
 from tvm_patch.kernel_times import KernelTimes, TimesWriter, load_times
 from tvm_patch.lower.kernels import choose_kernels
 from tvm_patch.measurement import Measurement
-from tvm_patch.micro import build_firmware
+from tvm_patch.micro import Firmware, build_firmware
 from tvm_patch.micro.measured_on import measured_on
 from tvm_patch.pipeline import (
+    Generated,
     Prepared,
     generate,
     instructions_of,
@@ -30,7 +31,9 @@ from tvm_patch.schedules import Instructions, space_of
 from tvm_patch.tune.bench import Bench
 from tvm_patch.tune.tasks import Task, tasks_of
 from tvm_patch.tune.tuner import Standing, Strategy, Tuner
-from tvm_patch.validation import Golden
+from tvm_patch.validation import Golden, Validation
+
+_RUNS_ON_HARDWARE = 30
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,12 @@ def tune(
     return Tuned(standing, tuple(tuner.history), default, tuple(wholes), best)
 
 
+def _measure_here(
+    generated: Generated, firmware: Firmware, golden: Golden, runs: int
+) -> tuple[Measurement, Validation]:
+    return run_on_device(generated, firmware, golden, runs=runs)
+
+
 @dataclass(frozen=True)
 class _Measure:
     """Builds and measures whole networks."""
@@ -290,10 +299,7 @@ class _Measure:
         firmware = build_firmware(
             generated.folder, self.bench.board, folder / "firmware", emulate=self.bench.emulate
         )
-        measurement, validation = run_on_device(
-            generated,
-            firmware,
-            self.golden,
-            runs=30 if firmware.board.is_real else 1,
-        )
+        runs = _RUNS_ON_HARDWARE if firmware.board.is_real else 1
+        measure = self.bench.measure_whole or _measure_here
+        measurement, validation = measure(generated, firmware, self.golden, runs)
         return Whole(name, plan, times is not None, measurement, validation.bit_exact)
