@@ -37,6 +37,8 @@ search: $(TEST_READY) ## Look for networks and plans that break: new random ones
 	HYPOTHESIS_PROFILE=search TVM_PATCH_EXAMPLES_FACTOR=10 \
 		$(PYTHON) -m pytest -n 2 --dist worksteal -q tests/unit/lower tests/unit/plan tests/unit/memory \
 		tests/unit/micro
+	test ! -e $(RELAY_READY) || HYPOTHESIS_PROFILE=search TVM_PATCH_EXAMPLES_FACTOR=10 \
+		.relay-venv/relay-python -m pytest -q tests/relay/in_relay_random.py
 
 docs: $(TEST_READY) ## Write the generated parts of the documentation anew
 	$(PYTHON) scripts/generate_operator_docs.py
