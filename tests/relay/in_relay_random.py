@@ -92,6 +92,22 @@ def test_random_networks_compute_the_same(data: st.DataObject, mod: tvm.IRModule
     assert_equal_outputs(mod, patched)
 
 
+@pytest.mark.parametrize(("precision", "tile"), [("float32", (1, 8)), ("int8", (8, 1))])
+def test_patches_that_lie_in_padding_wholly(precision: Any, tile: tuple[int, int]) -> None:
+    """Of a padding in the stage, of one at its end, and of a convolution's own."""
+    net = Builder("NHWC", precision)
+    x = net.pad(net.conv(net.input(3, 3, 2), 2), 2, 0, 0, 2)
+    x = net.conv(x, 3, (2, 2), padding=(3, 0, 0, 3))
+    mod = net.module(net.pad(x, 1, 1, 0, 0))
+    network = read_function(mod["main"])
+    output = network.graph.tensor[network.graph.outputs[0]]
+    assert (output.height, output.width) == (8, 8)
+    stage = patch_stage(network.graph.operators, *tile)
+    body = patched_function(mod["main"], network, stage)
+    patched = relay.transform.InferType()(tvm.IRModule.from_expr(body))
+    assert_equal_outputs(mod, patched)
+
+
 @settings(max_examples=EXAMPLES * 2)
 @given(data=st.data(), mod=networks())
 def test_patches_cover_the_stage_and_stay_in_the_image(

@@ -42,7 +42,7 @@ def patched_function(function: Any, network: Network, stage: StagePlan) -> Any:
     operators = [graph.operators[graph.operator_index[name]] for name in stage.operators]
     writer = _PatchWriter(network, operators)
     strips = [
-        [writer.patch(patch_of(graph, operators, tile)) for tile in row]
+        [writer.patch(patch_of(graph, operators, tile), tile) for tile in row]
         for row in tile_blocks(graph, stage)
     ]
     output = operators[-1].output
@@ -64,8 +64,8 @@ class _PatchWriter:
         self._network = network
         self._operators = operators
 
-    def patch(self, patch: Patch) -> Any:
-        """The expression of one patch's output."""
+    def patch(self, patch: Patch, tile: Block) -> Any:
+        """The expression of one patch's output, which is a tile of the stage's."""
         made: dict[str, Any] = {}
         produced = {operator.output for operator in self._operators}
         for operator in self._operators:
@@ -87,7 +87,8 @@ class _PatchWriter:
                 replacements[old] = new
             layout = self._network.layouts[operator.inputs[0]]
             made[operator.output] = _again(call, replacements, read.padding, layout)
-        return made[self._operators[-1].output]
+        output = self._operators[-1].output
+        return self._slice(output, made[output], patch.held[output], tile)
 
     def _slice(self, name: str, expression: Any, held: Block, wanted: Block) -> Any:
         if held == wanted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tvm_patch.plan import Graph, Operator, StagePlan
+from tvm_patch.plan import Graph, Operator, StagePlan, Tensor, Window
 from tvm_patch.plan.region import Region, Span
 
 
@@ -69,7 +69,8 @@ class Patch:
     Parameters
     ----------
     held : mapping of str to Block
-        Of every tensor that is computed in the patch, and of the stage's inputs.
+        Of every tensor that is computed in the patch, and of the stage's inputs. It may be more
+        than what is read of it, the stage's output included: never less than a pixel of the image.
     reads : mapping of str to Read
         By operator; through its window.
     macs : int
@@ -115,15 +116,15 @@ def patch_of(
     reads: dict[str, Read] = {}
     macs = 0
     for operator in reversed(operators):
-        block = _block(needed[operator.output])
-        held[operator.output] = block
-        output = graph.tensor[operator.output]
-        macs += operator.macs * block.pixels // (output.height * output.width)
-        region = _region(block).through(operator)
         beside = (pixelwise or {}).get(operator.name, ())
         skipped = (*operator.whole_inputs, *beside)
         maps = [name for name in operator.inputs if name not in skipped]
         size = graph.tensor[maps[0]]
+        block = _reaching_inside(_block(needed[operator.output]), operator.window, size)
+        held[operator.output] = block
+        output = graph.tensor[operator.output]
+        macs += operator.macs * block.pixels // (output.height * output.width)
+        region = _region(block).through(operator)
         inside = Region(region.rows.within((0,), size.height), region.cols.within((0,), size.width))
         reads[operator.name] = Read(_block(inside), _padding(region, _block(inside)))
         for name, part in [*((n, inside) for n in maps), *((n, _region(block)) for n in beside)]:
@@ -136,6 +137,23 @@ def patch_of(
 def _cut(size: int, tile: int) -> Iterator[Interval]:
     for start in range(0, size, tile):
         yield Interval(start, min(start + tile, size))
+
+
+def _reaching_inside(block: Block, window: Window, size: Tensor) -> Block:
+    """The block, larger where its windows would see nothing but padding.
+
+    Relay has no maps without rows: what is too much is sliced off by who reads it.
+    """
+    return Block(
+        _reaching(block.rows, window.span_h, window.stride_h, window.pad_top, size.height),
+        _reaching(block.cols, window.span_w, window.stride_w, window.pad_left, size.width),
+    )
+
+
+def _reaching(made: Interval, span: int, stride: int, pad: int, size: int) -> Interval:
+    first_inside_stop = -(-(1 + pad - span) // stride) + 1
+    last_inside_start = (size - 1 + pad) // stride
+    return Interval(min(made.start, last_inside_start), max(made.stop, first_inside_stop))
 
 
 def _region(block: Block) -> Region:
