@@ -51,7 +51,9 @@ def peaks_table(peaks: Sequence[Peak]) -> Cells:
     lines = [("arena B", [_arena(peak.plan) for peak in peaks])]
     lines += [
         ("bound of its packing B", [_bound(peak.plan) for peak in peaks]),
+        ("bound of all looked for B", [_search_bound(peak.plan) for peak in peaks]),
         ("MAC overhead F", [f"{p.plan.mac_overhead:.3f}" if p.plan else "-" for p in peaks]),
+        ("instructions, about x", [f"{p.plan.slowdown:.2f}" if p.plan else "-" for p in peaks]),
         ("operators in stages", [_staged(peak.plan) for peak in peaks]),
     ]
     return Cells(tuple(columns), tuple((name, *cells) for name, cells in lines))
@@ -65,7 +67,9 @@ def peaks_record(peaks: Sequence[Peak]) -> dict[str, dict[str, object] | None]:
         else {
             "arena_bytes": peak.plan.memory.arena_bytes,
             "lower_bound_bytes": peak.plan.memory.lower_bound_bytes,
+            "search_bound_bytes": peak.plan.bound_bytes or None,
             "mac_overhead": peak.plan.mac_overhead,
+            "slowdown": peak.plan.slowdown,
             "cut_short": peak.cut_short,
         }
         for peak in peaks
@@ -74,6 +78,10 @@ def peaks_record(peaks: Sequence[Peak]) -> dict[str, dict[str, object] | None]:
 
 def _arena(plan: Plan | None) -> str:
     return "-" if plan is None else f"{plan.memory.arena_bytes:,}"
+
+
+def _search_bound(plan: Plan | None) -> str:
+    return f"{plan.bound_bytes:,}" if plan is not None and plan.bound_bytes else "-"
 
 
 def _bound(plan: Plan | None) -> str:
