@@ -1,6 +1,6 @@
 """How many instructions a plan takes, roughly: enough to tell plans of equal MACs apart.
 
-Fitted to counts of the kernels on a Cortex-M7 (`benchmarks/kernels.py`). What matters is what
+Fitted to counts of the kernels on a Cortex-M7 (`benchmarks/widths.py`). What matters is what
 differs between plans: narrow pieces of rows share fewer loads, rows are copied, kernels are called
 more often. A ratio of two estimates is good to a few per cent; the figures themselves are not
 shown.
@@ -33,11 +33,11 @@ _DEPTHWISE, _DEPTHWISE_PER_OUTPUT, _DEPTHWISE_STRIDED = 1.0, 15.0, 0.4
 _OTHER = 1.6
 # More for each MAC where a piece of a row has at most so many columns; depthwise by the least area
 # of the window.
-_NARROW_CONV = ((1, 0.2), (2, 0.12), (4, 0.05))
+_NARROW_CONV = ((1, 0.16), (2, 0.1), (4, 0.05), (8, 0.02))
 _NARROW_DEPTHWISE = (
-    (49, ((1, 0.9), (2, 0.8), (4, 0.3), (8, 0.1))),
-    (25, ((1, 0.45), (2, 0.2), (4, 0.12))),
-    (0, ((1, 0.3), (2, 0.08), (4, 0.05))),
+    (49, ((1, 0.95), (2, 0.65), (4, 0.6), (8, 0.15))),
+    (25, ((1, 0.75), (2, 0.45), (4, 0.4), (8, 0.12))),
+    (0, ((1, 0.25),)),
 )
 # Instructions per element of what has no MACs.
 _PER_ELEMENT = 8.0
