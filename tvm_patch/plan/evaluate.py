@@ -48,13 +48,6 @@ class Candidate:
     slowdown: float
 
     @property
-    def is_patched(self) -> bool:
-        """Whether it makes halos of patches again."""
-        return any(
-            item.mode is BufferMode.PATCH for stage in self.stages for item in stage.buffering
-        )
-
-    @property
     def cost(self) -> tuple[float, int]:
         """What makes it slow, then its MACs."""
         return self.slowdown, self.macs

@@ -47,6 +47,8 @@ _LONGEST_SEARCHED = 14
 
 # Longer stages hold more line buffers than they save.
 _LONGEST = 24
+# Halos of halos are computed again and again.
+_LONGEST_RECOMPUTED = 10
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,7 @@ class StreamSpace:
                 begin,
                 end,
                 steps=self._steps,
-                recompute=self.recompute,
+                recompute=self.recompute and end - begin <= _LONGEST_RECOMPUTED,
                 fetched=self.fetched,
             )
             yield Hop(self, begin, end, variants)

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.plan.graphs import GraphBuilder
-from tvm_patch.plan import Graph
+from tvm_patch.plan import Graph, InputMode
 from tvm_patch.plan.layout import stage_group
+from tvm_patch.plan.segments import StreamSpace
 from tvm_patch.plan.variants import (
     narrow_runs,
     neighbouring_runs,
@@ -93,6 +94,17 @@ def test_families_that_keep_rows_do_no_mac_twice_and_others_do(graph: Graph) -> 
         ]
         assert macs == sorted(macs), "each makes more again than the one before"
         assert all(each >= graph.macs for each in macs)
+
+
+@given(chains, st.sampled_from(InputMode))
+def test_narrower_steps_never_need_more_memory(graph: Graph, mode: InputMode) -> None:
+    space = StreamSpace(graph, mode, recompute=False)
+    variants = stream_variants(graph, 0, len(graph.operators), fetched=space.fetched)
+    for family in variants.keeping:
+        segments = [space.segment(0, len(graph.operators), variant) for variant in family]
+        assert all(segment is not None for segment in segments)
+        peaks = [segment.peak_bytes for segment in segments if segment is not None]
+        assert peaks == sorted(peaks, reverse=True)
 
 
 def shortcut(channels: int) -> Graph:

@@ -49,15 +49,14 @@ class Broken:
         # Parameters that nobody uses are an error to the compiler.
         used = [tirx.Evaluate(tirx.call_extern("void", "(void)", each)) for each in addresses]
         out_bytes = self.kernel.plain.out_width * self.kernel.plain.out_channels
+        barrier = tirx.Evaluate(tirx.call_extern("void", "__sync_synchronize"))
+
+        def forever(body: Any) -> Any:
+            return tirx.For(tirx.Var("i", "int32"), 0, (1 << 31) - 1, tirx.ForKind.SERIAL, body)
+
         bodies = {
             "faults": tirx.Evaluate(tirx.call_extern("void", "__builtin_trap")),
-            "hangs": tirx.For(
-                tirx.Var("i", "int32"),
-                0,
-                (1 << 31) - 1,
-                tirx.ForKind.SERIAL,
-                tirx.Evaluate(tirx.call_extern("void", "__sync_synchronize")),
-            ),
+            "hangs": forever(forever(barrier)),
             "does not build": tirx.Evaluate(tirx.call_extern("void", "no_such_function")),
             "spills": tirx.Evaluate(
                 tirx.call_extern("void", "__builtin_memset", addresses[-1], 1, out_bytes + 1)
