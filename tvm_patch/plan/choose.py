@@ -63,7 +63,8 @@ def choose_plan(
             "go through it from top to bottom",
             hint="keep the input resident (--input resident)",
         )
-    if not search.allowed:
+    allowed = search.allowed
+    if not allowed:
         raise PlanError(
             f"no plan that brings the input of {graph.name} by rows keeps to a slowdown of "
             f"{requirements.slowdown_limit:.4g}",
@@ -72,7 +73,7 @@ def choose_plan(
     bound_bytes = search.bound_bytes
     limit = requirements.arena_limit_bytes
     if requirements.goal == "macs":
-        for candidate in pareto(search.allowed):
+        for candidate in pareto(allowed):
             if limit is not None and candidate.bound_bytes > limit:
                 continue
             plan = evaluator.pack(candidate, algorithm=algorithm, deadline=deadline)
@@ -81,7 +82,7 @@ def choose_plan(
             if deadline.passed():
                 break
     best = replace(
-        _smallest(evaluator, search.allowed, algorithm=algorithm, deadline=deadline),
+        _smallest(evaluator, allowed, algorithm=algorithm, deadline=deadline),
         bound_bytes=bound_bytes,
     )
     if limit is None or best.memory.arena_bytes <= limit:

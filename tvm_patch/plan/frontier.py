@@ -102,7 +102,9 @@ def _streams(
         space = StreamSpace(
             graph, requirements.input_mode, recompute=recompute, steps=steps, deadline=deadline
         )
-        limits = chain(_limits(space, requirements.overhead_limit), _further_limits(space))
+        limits = chain(
+            _limits(space, requirements.overhead_limit), space.limits(space.least_peak_bytes)
+        )
         for stages in segment_sequences(space, limits, _SEQUENCES, thrifty=recompute):
             if stages:
                 found = True
@@ -117,11 +119,6 @@ def _limits(space: StreamSpace, most: float) -> Iterator[int]:
         for overhead in (*(each for each in _OVERHEADS if each < most), min(most, _OVERHEADS[-1])):
             work = Work(int(space.graph.macs * overhead), UNLIMITED)
             yield space.least_within(work, thrifty=True)[0]
-
-
-def _further_limits(space: StreamSpace) -> Iterator[int]:
-    """Least live bytes, whatever it takes, and limits above."""
-    yield from space.limits(space.least_peak_bytes)
 
 
 def _by_macs(candidate: Candidate) -> tuple[int, int, tuple[float, int]]:

@@ -108,19 +108,19 @@ class Hop:
         """Segments looked at so far."""
         return (segment for segment in self._known.values() if segment is not None)
 
-    def _families(self, recompute: bool) -> Sequence[Sequence[Variant | None]]:
+    @property
+    def _families(self) -> Sequence[Sequence[Variant | None]]:
         if self._variants is None:
             return ((None,),)
-        keeping = self._variants.keeping + self._searched
-        return keeping + (self._variants.recomputing if recompute else ())
+        return self._variants.keeping + self._searched + self._variants.recomputing
 
     def simplest(self) -> Segment | None:
         """The segment that is tried first; None where it cannot be carried out."""
-        return self._segment(self._families(False)[0][0])
+        return self._segment(self._families[0][0])
 
-    def least(self, *, recompute: bool) -> Segment | None:
-        """The segment that needs least memory; ``recompute`` if rows may be made again."""
-        segments = [self._segment(family[-1]) for family in self._families(recompute)]
+    def least(self) -> Segment | None:
+        """The segment that needs least memory."""
+        segments = [self._segment(family[-1]) for family in self._families]
         return min(
             (segment for segment in segments if segment is not None),
             key=lambda segment: (segment.peak_bytes, segment.work),
@@ -175,8 +175,7 @@ class Hop:
             return simplest
         if simply:
             return None
-        families = self._families(self._space.recompute)
-        fitting = [self._first_fitting(family, limit_bytes) for family in families]
+        fitting = [self._first_fitting(family, limit_bytes) for family in self._families]
         segments = [segment for segment in fitting if segment is not None]
         return min(segments, key=lambda segment: segment.work.key(thrifty), default=None)
 
@@ -299,7 +298,7 @@ class StreamSpace:
                 continue
             key = reach(hop, hop.simplest())
             if key > peak_bytes:
-                key = min(key, reach(hop, hop.least(recompute=self.recompute)))
+                key = min(key, reach(hop, hop.least()))
             if _UNKNOWN > key > peak_bytes and hop.may_search:
                 hoped = max(peak_bytes, round(key * _HOPED_FOR))
                 heappush(queue, (hoped, place, next(tickets), hop, True))
