@@ -24,7 +24,7 @@ from tvm_patch.importer.onnx import SUPPORTED_ONNX_OPERATORS
 from tvm_patch.importer.tflite_converter import SUPPORTED_OPERATORS
 from tvm_patch.lower.kernels import WithConstantOperand, choose_kernels
 from tvm_patch.plan import Access
-from tvm_patch.plan.layout import groups_of
+from tvm_patch.plan.layout.stage import groups_of
 from tvm_patch.qnn import ops
 from tvm_patch.report.files import write_atomically
 

@@ -21,7 +21,8 @@ from tvm_patch.plan import (
     row_stage,
     stepped_stage,
 )
-from tvm_patch.plan.layout import stage_group, stage_operators
+from tvm_patch.plan.layout.checks import stage_operators
+from tvm_patch.plan.layout.stage import stage_group
 
 REPOSITORY = Path(__file__).parent.parent
 DIGITS = REPOSITORY / "examples" / "digits" / "digits.tflite"

@@ -26,8 +26,8 @@ from tvm_patch.lower.statements import (
     move_bytes,
     sequence,
 )
-from tvm_patch.plan.columns import ColumnRun
-from tvm_patch.plan.layout import OperatorLayout
+from tvm_patch.plan.layout.columns import ColumnRun
+from tvm_patch.plan.layout.group import OperatorLayout
 
 
 @dataclass(frozen=True)

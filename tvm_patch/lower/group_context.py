@@ -11,7 +11,7 @@ from tvm_patch.lower.address import AddressSpace
 from tvm_patch.lower.marks import Marker
 from tvm_patch.lower.statements import Expr, Stmt, call, fill_bytes, sequence
 from tvm_patch.plan.graph import Graph, Tensor
-from tvm_patch.plan.layout import Group, OperatorLayout, scratch_of
+from tvm_patch.plan.layout.group import Group, OperatorLayout, scratch_of
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from tvm_patch.lower.packing import packed_constants
 from tvm_patch.lower.stage_loop import StageLoop
 from tvm_patch.lower.statements import Expr, Stmt, sequence
 from tvm_patch.memory import allocate
-from tvm_patch.plan.enumerate import with_resident_inputs
-from tvm_patch.plan.layout import groups_of
+from tvm_patch.plan.layout.stage import groups_of
+from tvm_patch.plan.liveness.storage import Execution, build_execution
 from tvm_patch.plan.record import StagePlan, stage_from_dict
-from tvm_patch.plan.storage import Execution, build_execution
+from tvm_patch.plan.search.patches import with_resident_inputs
 from tvm_patch.schedules.bare_c import lower_to_bare
 from tvm_patch.transform.stage_function import STAGE_ATTRIBUTE
 

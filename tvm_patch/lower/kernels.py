@@ -15,7 +15,8 @@ from tvm_patch.errors import UnsupportedOperatorError
 from tvm_patch.kernel_times import NO_TIMES, KernelTimes
 from tvm_patch.lower.stage_loop import is_flat, row_pixels
 from tvm_patch.plan.graph import Scratch, Tensor
-from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
+from tvm_patch.plan.layout.group import Group, OperatorLayout
+from tvm_patch.plan.layout.stage import FETCH
 from tvm_patch.schedules import Instructions
 from tvm_patch.schedules.kernel import Constants, Kernel
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tvm_patch.lower.statements import Stmt, call
-from tvm_patch.plan.layout import Group
+from tvm_patch.plan.layout.group import Group
 
 
 class Part(StrEnum):

@@ -21,7 +21,7 @@ from tvm_patch.lower.stage_loop import StageLoop
 from tvm_patch.lower.statements import sequence
 from tvm_patch.lower.whole import WholeCall
 from tvm_patch.plan import Execution, Plan, execution_of
-from tvm_patch.plan.layout import Group
+from tvm_patch.plan.layout.group import Group
 from tvm_patch.schedules import Instructions, WithArguments, WithScratch, headers_of
 from tvm_patch.schedules.bare_c import lower_to_bare
 from tvm_patch.schedules.kernel import Constants, Kernel

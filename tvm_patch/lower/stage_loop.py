@@ -32,7 +32,8 @@ from tvm_patch.lower.statements import (
     sequence,
 )
 from tvm_patch.plan.graph import Access, Tensor
-from tvm_patch.plan.layout import FETCH, Block, Group, OperatorLayout, RowWindow
+from tvm_patch.plan.layout.group import Block, Group, OperatorLayout, RowWindow
+from tvm_patch.plan.layout.stage import FETCH
 
 
 @dataclass(frozen=True)

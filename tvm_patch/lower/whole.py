@@ -10,7 +10,7 @@ from tvm_patch.lower.address import AddressSpace
 from tvm_patch.lower.group_context import KernelCall, scratch_arguments
 from tvm_patch.lower.marks import Marker, no_marks
 from tvm_patch.lower.statements import Expr, Stmt, call, sequence
-from tvm_patch.plan.layout import Group
+from tvm_patch.plan.layout.group import Group
 from tvm_patch.schedules.movement import nearest_indices
 
 

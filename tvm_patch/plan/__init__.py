@@ -2,19 +2,12 @@
 
 from tvm_patch.deadline import Deadline, interruptible
 from tvm_patch.plan.choose import choose_plan, layer_by_layer
-from tvm_patch.plan.enumerate import (
-    first_stage_ends,
-    first_stages,
-    patch_stage,
-    row_stage,
-    stage_from_split,
-    stepped_stage,
-)
 from tvm_patch.plan.evaluate import Candidate, Evaluator, execution_of
 from tvm_patch.plan.frontier import find_frontier, undominated
 from tvm_patch.plan.graph import Access, Graph, Operator, Scratch, Tensor, Window
 from tvm_patch.plan.graph_file import graph_from_json, graph_to_json, load_graph
-from tvm_patch.plan.moment import Moment, worst_moment
+from tvm_patch.plan.liveness.moment import Moment, worst_moment
+from tvm_patch.plan.liveness.storage import Execution
 from tvm_patch.plan.order import best_order
 from tvm_patch.plan.record import (
     BufferMode,
@@ -31,9 +24,16 @@ from tvm_patch.plan.requirements import (
     Objective,
     Requirements,
 )
-from tvm_patch.plan.search import CandidateSearch, pareto
+from tvm_patch.plan.search.candidates import CandidateSearch, pareto
+from tvm_patch.plan.search.patches import (
+    first_stage_ends,
+    first_stages,
+    patch_stage,
+    row_stage,
+    stage_from_split,
+    stepped_stage,
+)
 from tvm_patch.plan.sizes import parse_size
-from tvm_patch.plan.storage import Execution
 
 __all__ = [
     "SLOWDOWN_PER_OVERHEAD",

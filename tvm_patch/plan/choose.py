@@ -12,7 +12,7 @@ from tvm_patch.plan.graph import Graph
 from tvm_patch.plan.record import Plan
 from tvm_patch.plan.refusal import does_not_fit
 from tvm_patch.plan.requirements import Requirements
-from tvm_patch.plan.search import CandidateSearch, pareto
+from tvm_patch.plan.search.candidates import CandidateSearch, pareto
 
 _BEST_PACKED = 16
 # Packings of plans that may turn out the best are tried so often.

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tvm_patch.plan.graph import Operator
-from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
+from tvm_patch.plan.layout.group import Group, OperatorLayout
+from tvm_patch.plan.layout.stage import FETCH
 
 UNLIMITED = 1 << 62
 """More work than anything takes."""

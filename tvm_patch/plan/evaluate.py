@@ -11,9 +11,10 @@ from tvm_patch.errors import PlanError
 from tvm_patch.memory import Allocation, allocate, lower_bound_bytes, validate
 from tvm_patch.plan.effort import Work, group_instructions
 from tvm_patch.plan.graph import Access, Graph
-from tvm_patch.plan.layout import Group, groups_of, layer_group
+from tvm_patch.plan.layout.group import Group
+from tvm_patch.plan.layout.stage import groups_of, layer_group
+from tvm_patch.plan.liveness.storage import Execution, build_execution
 from tvm_patch.plan.record import BufferMode, InputMode, MemoryPlan, Plan, StagePlan
-from tvm_patch.plan.storage import Execution, build_execution
 
 _MAKE_AGAIN = "make the plan again with: tvm-patch plan MODEL --output plan.json"
 # JSON keeps all digits; people who write plans need not.

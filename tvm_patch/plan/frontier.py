@@ -7,12 +7,12 @@ from itertools import chain, groupby, islice
 
 from tvm_patch.deadline import Deadline
 from tvm_patch.plan.effort import UNLIMITED, Work
-from tvm_patch.plan.enumerate import first_stages
 from tvm_patch.plan.evaluate import Candidate, Evaluator
 from tvm_patch.plan.graph import Graph
 from tvm_patch.plan.record import InputMode, Plan, StagePlan
 from tvm_patch.plan.requirements import Requirements
-from tvm_patch.plan.segments import StreamSpace, segment_sequences
+from tvm_patch.plan.search.patches import first_stages
+from tvm_patch.plan.search.streams import StreamSpace, segment_sequences
 
 _PACKED_OF_SAME_MACS = 8
 _SEQUENCES = 24

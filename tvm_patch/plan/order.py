@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from tvm_patch.plan.graph import Graph, Operator
 from tvm_patch.plan.record import InputMode
-from tvm_patch.plan.segments import StreamSpace
+from tvm_patch.plan.search.streams import StreamSpace
 
 
 def best_order(graph: Graph) -> tuple[Operator, ...]:

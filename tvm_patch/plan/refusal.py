@@ -6,7 +6,7 @@ from tvm_patch.deadline import Deadline
 from tvm_patch.errors import DoesNotFitError
 from tvm_patch.plan.evaluate import execution_of
 from tvm_patch.plan.graph import Graph
-from tvm_patch.plan.moment import worst_moment
+from tvm_patch.plan.liveness.moment import worst_moment
 from tvm_patch.plan.record import Plan
 from tvm_patch.plan.requirements import Requirements
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tvm_patch.plan import Graph, Operator, StagePlan, Tensor, Window
-from tvm_patch.plan.region import Region, Span
+from tvm_patch.plan.layout.region import Region, Span
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tvm_patch.memory import Buffer
 from tvm_patch.plan import Access, BufferMode, Execution, Graph, Plan, StagePlan, execution_of
-from tvm_patch.plan.layout import scratch_of
+from tvm_patch.plan.layout.group import scratch_of
 from tvm_patch.report.figures import new_figure, png_of
 from tvm_patch.report.stages import short_kind
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tvm_patch.plan import Access, BufferMode, Execution, Graph, Operator, Plan, execution_of
-from tvm_patch.plan.layout import FETCH, Group, OperatorLayout, scratch_of
+from tvm_patch.plan.layout.group import Group, OperatorLayout, scratch_of
+from tvm_patch.plan.layout.stage import FETCH
 from tvm_patch.report.cells import Cells, Column
 
 

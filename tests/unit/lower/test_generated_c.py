@@ -23,8 +23,8 @@ from tvm_patch.plan import (
     patch_stage,
     row_stage,
 )
-from tvm_patch.plan.layout import stage_group
-from tvm_patch.plan.segments import StreamSpace, segment_sequences
+from tvm_patch.plan.layout.stage import stage_group
+from tvm_patch.plan.search.streams import StreamSpace, segment_sequences
 from tvm_patch.testing.blocks import NetworkLimits
 from tvm_patch.testing.native import NativeModel
 from tvm_patch.testing.networks import RandomNetwork

@@ -31,8 +31,8 @@ from tvm_patch.plan import (
     pareto,
     stage_from_split,
 )
-from tvm_patch.plan.enumerate import tile_sizes
-from tvm_patch.plan.segments import StreamSpace, segment_sequences
+from tvm_patch.plan.search.patches import tile_sizes
+from tvm_patch.plan.search.streams import StreamSpace, segment_sequences
 
 
 def test_a_stage_ends_only_where_one_tensor_is_handed_on() -> None:

@@ -18,7 +18,7 @@ from tvm_patch.plan import (
     execution_of,
     row_stage,
 )
-from tvm_patch.plan.layout import scratch_of
+from tvm_patch.plan.layout.group import scratch_of
 from tvm_patch.report.cells import markdown
 from tvm_patch.report.stages import (
     OnTheirOwn,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tvm_patch.plan.enumerate import row_stage, stepped_stage
 from tvm_patch.plan.graph import Access, Graph, Operator
-from tvm_patch.plan.layout import NOT_STEPPED
+from tvm_patch.plan.layout.stage import NOT_STEPPED
 from tvm_patch.plan.record import StagePlan
+from tvm_patch.plan.search.patches import row_stage, stepped_stage
 
 _STEP_WIDTHS = (8, 4, 2, 1)
 # Tiles (height, width) in which rows are made again; the higher, the fewer MACs are done twice.

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tests.unit.plan.graphs import GraphBuilder
 from tvm_patch.plan import Graph, InputMode
-from tvm_patch.plan.layout import stage_group
-from tvm_patch.plan.segments import StreamSpace
-from tvm_patch.plan.variants import (
+from tvm_patch.plan.layout.stage import stage_group
+from tvm_patch.plan.search.streams import StreamSpace
+from tvm_patch.plan.search.variants import (
     narrow_runs,
     neighbouring_runs,
     reducing_runs,
@@ -101,7 +101,7 @@ def test_narrower_steps_never_need_more_memory(graph: Graph, mode: InputMode) ->
     space = StreamSpace(graph, mode, recompute=False)
     variants = stream_variants(graph, 0, len(graph.operators), fetched=space.fetched)
     for family in variants.keeping:
-        segments = [space.segment(0, len(graph.operators), variant) for variant in family]
+        segments = [space.segments.between(0, len(graph.operators), variant) for variant in family]
         assert all(segment is not None for segment in segments)
         peaks = [segment.peak_bytes for segment in segments if segment is not None]
         assert peaks == sorted(peaks, reverse=True)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.unit.plan.graphs import SCRATCH, GraphBuilder, small_chain, with_scratch
 from tvm_patch.plan import Evaluator, Requirements, Scratch, choose_plan, row_stage
-from tvm_patch.plan.layout import groups_of, layer_group
-from tvm_patch.plan.segments import StreamSpace
-from tvm_patch.plan.storage import build_execution
+from tvm_patch.plan.layout.stage import groups_of, layer_group
+from tvm_patch.plan.liveness.storage import build_execution
+from tvm_patch.plan.search.streams import StreamSpace
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from math import prod
 
 from tvm_patch.memory import Buffer, Piece
 from tvm_patch.plan.graph import Graph
-from tvm_patch.plan.layout import Group, OperatorLayout, RowWindow, scratch_of
-from tvm_patch.plan.timeline import Timeline
+from tvm_patch.plan.layout.group import Group, OperatorLayout, RowWindow, scratch_of
+from tvm_patch.plan.liveness.timeline import Timeline
 
 ALIGNMENT_BYTES = 4
 

@@ -16,7 +16,7 @@ from tvm_patch.plan import (
     Window,
     stepped_stage,
 )
-from tvm_patch.plan.columns import ColumnRun, ColumnSteps, column_steps
+from tvm_patch.plan.layout.columns import ColumnRun, ColumnSteps, column_steps
 
 
 def chain(widths: list[tuple[int, int, int]], width: int) -> Graph:

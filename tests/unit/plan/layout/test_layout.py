@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.plan.graphs import GraphBuilder, pooled_chain, residual_block, small_chain
 from tvm_patch.errors import PlanError
 from tvm_patch.plan import Graph, StagePlan, Window, patch_stage, row_stage, stage_from_split
-from tvm_patch.plan.layout import groups_of, layer_group, stage_group
+from tvm_patch.plan.layout.stage import groups_of, layer_group, stage_group
 
 
 def counted_macs(graph: Graph, stage: StagePlan) -> int:

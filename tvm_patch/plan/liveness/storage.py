@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from tvm_patch.memory import Buffer, Piece, Problem
 from tvm_patch.plan.graph import Access, Graph
-from tvm_patch.plan.inside import ALIGNMENT_BYTES, assign_inside, may_take_place_of
-from tvm_patch.plan.layout import FETCH, Group, OperatorLayout
-from tvm_patch.plan.timeline import Timeline
+from tvm_patch.plan.layout.group import Group, OperatorLayout
+from tvm_patch.plan.layout.stage import FETCH
+from tvm_patch.plan.liveness.inside import ALIGNMENT_BYTES, assign_inside, may_take_place_of
+from tvm_patch.plan.liveness.timeline import Timeline
 
 
 @dataclass(frozen=True)

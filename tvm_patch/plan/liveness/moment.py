@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tvm_patch.memory import find_peak
-from tvm_patch.plan.layout import Group
-from tvm_patch.plan.storage import Execution
+from tvm_patch.plan.layout.group import Group
+from tvm_patch.plan.liveness.storage import Execution
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from tvm_patch.memory import Piece, merge_pieces
 from tvm_patch.plan.graph import Access, Graph
-from tvm_patch.plan.layout import Group, OperatorLayout
+from tvm_patch.plan.layout.group import Group, OperatorLayout
 
 
 @dataclass(frozen=True)

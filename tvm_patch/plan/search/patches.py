@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tvm_patch.errors import PlanError
 from tvm_patch.plan.graph import Access, Graph, Operator
-from tvm_patch.plan.layout import stage_operators
+from tvm_patch.plan.layout.checks import stage_operators
 from tvm_patch.plan.record import BufferMode, StagePlan, TensorBuffering
 
 

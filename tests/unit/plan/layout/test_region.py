@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.plan.graphs import GraphBuilder, residual_block, small_chain
 from tvm_patch.errors import PlanError
 from tvm_patch.plan import Graph, Operator, Window
-from tvm_patch.plan.region import Region, Span, Tiling, stage_holdings
+from tvm_patch.plan.layout.region import Region, Span, Tiling, stage_holdings
 
 windows = st.builds(
     Window,

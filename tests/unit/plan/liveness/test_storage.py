@@ -14,8 +14,8 @@ from tvm_patch.plan import (
     row_stage,
     stage_from_split,
 )
-from tvm_patch.plan.layout import groups_of
-from tvm_patch.plan.storage import build_execution
+from tvm_patch.plan.layout.stage import groups_of
+from tvm_patch.plan.liveness.storage import build_execution
 
 
 def execute(graph: Graph, *stages: object) -> Execution:

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tvm_patch.errors import PlanError
-from tvm_patch.plan.columns import ColumnRun, ColumnSteps
 from tvm_patch.plan.graph import Graph, Operator
+from tvm_patch.plan.layout.columns import ColumnRun, ColumnSteps
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 from tvm_patch.deadline import Deadline
 from tvm_patch.plan.effort import UNLIMITED, Work
-from tvm_patch.plan.enumerate import first_stages
 from tvm_patch.plan.evaluate import Candidate, Evaluator
 from tvm_patch.plan.record import InputMode, StagePlan
 from tvm_patch.plan.requirements import Requirements
-from tvm_patch.plan.segments import StreamSpace, segment_sequences
+from tvm_patch.plan.search.patches import first_stages
+from tvm_patch.plan.search.streams import StreamSpace, segment_sequences
 
 _MOST_SEQUENCES = 24
 # Under a RAM limit: parts of it that live bytes are limited to, since packing takes its share.
