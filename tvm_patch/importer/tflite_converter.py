@@ -189,8 +189,17 @@ class QuantizedConverter(OperatorConverter):  # type: ignore[misc]
     # --- how tensors are found and named -------------------------------------------------------
 
     def get_expr(self, input_tensor_idx: int) -> relax.Expr:
-        """Return the variable that holds an activation."""
-        return self._exprs[int(input_tensor_idx)]
+        """Return the variable that holds an activation, or its values where they are constant."""
+        index = int(input_tensor_idx)
+        if index in self._exprs:
+            return self._exprs[index]
+        (tensor,) = self.get_tensors([index])
+        if tensor.buffer.DataLength() == 0:
+            name = get_tensor_name(self.subgraph, index)
+            raise UnsupportedOperatorError(f"it reads tensor {name!r}, which nothing writes")
+        return relax.const(
+            self.get_tensor_value(tensor), self.get_tensor_type_str(tensor.tensor.Type())
+        )
 
     def has_expr(self, input_tensor_idx: int) -> bool:
         """Tell whether a tensor is an activation that exists by now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tvm_patch.qnn import legalize, ops
 from tvm_patch.qnn.boundary import StripBoundary, strip_boundary
+from tvm_patch.qnn.constants import FoldConstantBranches, fold_constant_branches
 from tvm_patch.qnn.dead_channels import DropDeadChannels, drop_dead_channels
 from tvm_patch.qnn.fold import FoldQDQ
 from tvm_patch.qnn.global_pools import SplitGlobalPools, split_global_pools
@@ -18,10 +19,12 @@ from tvm_patch.qnn.verify import verify, verify_shapes
 
 __all__ = [
     "DropDeadChannels",
+    "FoldConstantBranches",
     "FoldQDQ",
     "SplitGlobalPools",
     "StripBoundary",
     "drop_dead_channels",
+    "fold_constant_branches",
     "legalize",
     "ops",
     "output_names",

@@ -8,6 +8,7 @@ import tvm
 from tvm import relax
 
 from tvm_patch.qnn.boundary import strip_boundary
+from tvm_patch.qnn.constants import fold_constant_branches
 from tvm_patch.qnn.fold import fold_function
 from tvm_patch.qnn.global_pools import split_global_pools
 from tvm_patch.qnn.verify import verify, verify_shapes
@@ -16,7 +17,9 @@ Boundary = Literal["model", "int8"]
 
 
 def to_integer(module: tvm.IRModule, *, io: Boundary = "model") -> tvm.IRModule:
-    """Fold a QDQ module into the integer-only dialect, split global pools, verify the result.
+    """Fold a QDQ module into the integer-only dialect and verify it.
+
+    Constant branches are computed, global pools split.
 
     Parameters
     ----------
@@ -48,4 +51,4 @@ def to_integer(module: tvm.IRModule, *, io: Boundary = "model") -> tvm.IRModule:
         verify(folded)
         folded = strip_boundary(folded)
     verify(folded)
-    return split_global_pools(folded)
+    return split_global_pools(fold_constant_branches(folded))

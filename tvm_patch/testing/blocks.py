@@ -57,7 +57,7 @@ class NetworkLimits:
     blocks: tuple[str, ...] = (
         "conv", "depthwise", "residual", "inverted_residual", "pool", "padded_conv",
         "grouped_conv", "activation", "constant", "squeeze_excite", "branches", "resize",
-        "crop", "pad", "transpose", "shortcut",
+        "crop", "pad", "transpose", "shortcut", "constant_branch",
     )  # fmt: skip
     heads: tuple[str, ...] = ("none", "mean", "pool", "flatten")
     float_io: bool = True
@@ -208,6 +208,20 @@ def constant(choose: Chooser, b: CalibratedBuilder, x: Traced, limits: NetworkLi
     return b.binary(kind, x, b.constant((1, 1, 1, x.shape[3])))
 
 
+def constant_branch(
+    choose: Chooser, b: CalibratedBuilder, x: Traced, limits: NetworkLimits
+) -> Traced:
+    """A branch that no input reaches, joined with one that it does."""
+    y = b.constant(x.shape)
+    for _ in range(choose.integer(1, 2)):
+        block = choose.pick((activation, constant, depthwise, conv, inverted_residual, pool))
+        y = block(choose, b, y, limits)
+    y = b.conv2d(b.concatenation([y, b.constant(y.shape)]), x.shape[3], (1, 1))
+    if y.shape[1:3] != x.shape[1:3]:
+        y = b.mean(y, keepdims=True)
+    return b.binary(choose.pick(("add", "sub", "mul")), x, y)
+
+
 def squeeze_excite(
     choose: Chooser, b: CalibratedBuilder, x: Traced, limits: NetworkLimits
 ) -> Traced:
@@ -273,6 +287,7 @@ BLOCKS: dict[str, Block] = {
     "inverted_residual": inverted_residual,
     "pool": pool,
     "activation": activation,
+    "constant_branch": constant_branch,
     "constant": constant,
     "squeeze_excite": squeeze_excite,
     "branches": branches,

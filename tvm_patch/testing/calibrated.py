@@ -222,7 +222,10 @@ class CalibratedBuilder:
             for x in inputs
         ]
         ref = self.tflite.concatenation(aligned)
-        return self._trace(ref, np.concatenate([x.values for x in inputs], axis=3))
+        # A constant is the same for every image of the calibration.
+        images = max(len(x.values) for x in inputs)
+        parts = [np.broadcast_to(x.values, (images, *x.values.shape[1:])) for x in inputs]
+        return self._trace(ref, np.concatenate(parts, axis=3))
 
     def pad(self, x: Traced, rows: Sequence[int], columns: Sequence[int]) -> Traced:
         """PAD of (before, after) rows and columns."""

@@ -9,8 +9,9 @@ import numpy as np
 from tvm import ir, relax
 
 from tvm_patch.errors import UnsupportedOperatorError
-from tvm_patch.qnn import ops
+from tvm_patch.qnn import ops, tables
 from tvm_patch.qnn.fold import movement, quantized, source
+from tvm_patch.qnn.fold.constant_data import ConstantData
 from tvm_patch.qnn.fold.emitter import Emitter, clamp_table
 from tvm_patch.qnn.fold.source import Source
 from tvm_patch.qnn.fold.values import (
@@ -151,10 +152,13 @@ class Folder:
                 hint="export the network with static quantisation",
             )
         quant = self._quant(var, scale, zero_point, source.dtype_of(call))
-        if isinstance(data, (QuantizedConst, np.ndarray)):
-            real = data.real() if isinstance(data, QuantizedConst) else data
-            return _quantized_array(real, quant)
+        if isinstance(data, QuantizedConst):
+            return _requantized_array(data, quant)
+        if isinstance(data, np.ndarray):
+            return _quantized_array(data, quant)
         target = self._target(var, quant)
+        if isinstance(data, FloatNode):
+            data = ConstantData().of(data)
         result = quantized.lower(self._emitter, data, target)
         if result is None:
             result = quantized.lower(self._emitter, self._materialise(data), target)
@@ -245,6 +249,8 @@ class Folder:
         moved: Any = None
         if isinstance(data, np.ndarray):
             moved = movement.move_array(call, data)
+            if moved is None and data.dtype == np.int8:
+                moved = self._moved(var, call, data, relax.const(data, "int8"))
         elif isinstance(data, QuantizedConst):
             moved = movement.move_const(call, data)
         elif isinstance(data, Dequantized):
@@ -330,6 +336,14 @@ def _quantized_array(real: Any, quant: Quant) -> Any:
     return kernels.quantize(
         np.asarray(real, np.float32), scale=quant.scale, zero_point=quant.zero_point
     )
+
+
+def _requantized_array(const: QuantizedConst, quant: Quant) -> Any:
+    if not const.is_activation:
+        return _quantized_array(const.real(), quant)
+    scale, zero_point = float(const.scale.flat[0]), int(const.zero_point.flat[0])
+    table = tables.requantize(scale, zero_point, quant.scale, quant.zero_point)
+    return table[const.values.astype(np.int64) + 128]
 
 
 def _int8_bounds(low: float | None, high: float | None) -> tuple[int, int]:

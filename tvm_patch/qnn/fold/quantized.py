@@ -62,7 +62,7 @@ def lower(emitter: Emitter, value: Any, target: Target) -> Any:
         return lower(emitter, value.args[0], target.clamped(*inner))
     if movement.is_movement(value.op):
         return _lower_movement(emitter, value, target)
-    if value.op == "relax.add" and _is_biased(value):
+    if value.op == "relax.add" and is_biased(value):
         product, bias = value.args if weighted.is_weighted(value.args[0]) else value.args[::-1]
         return weighted.lower(emitter, product, bias, target)
     if weighted.is_weighted(value):
@@ -94,7 +94,7 @@ def _lower_movement(emitter: Emitter, node: FloatNode, target: Target) -> Any:
     return None if moved is None else emitter.emit_target(moved, target)
 
 
-def _is_biased(node: FloatNode) -> bool:
+def is_biased(node: FloatNode) -> bool:
     """Whether an addition adds one constant per channel to a weighted sum."""
     for product, bias in (node.args, node.args[::-1]):
         if weighted.is_weighted(product) and isinstance(bias, (QuantizedConst, np.ndarray)):

@@ -67,6 +67,11 @@ class QuantizedConst:
     zero_point: Array
     per_channel: bool
 
+    @property
+    def is_activation(self) -> bool:
+        """Whether an operator may take it in place of an activation: int8, one scale."""
+        return self.values.dtype == np.int8 and not self.per_channel
+
     def real(self) -> Array:
         """The constant in float32."""
         difference = (self.values.astype(np.int64) - self.zero_point).astype(np.float32)

@@ -90,6 +90,11 @@ def run_outputs(
     return [tensors[name] for name in output_names(module[entry])]
 
 
+def evaluate(expr: Any) -> Any:
+    """The value of one operator of the dialect whose arguments are constants."""
+    return _evaluate(expr, {})
+
+
 def _evaluate(expr: Any, env: Mapping[Any, Any]) -> Any:
     if isinstance(expr, ir.GenericConst):
         return expr.value.numpy()
