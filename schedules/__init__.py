@@ -16,6 +16,7 @@ from .dsp_conv import DspConvRow, dsp_conv_objection, dsp_conv_row
 from .dsp_conv_shared import DspConvShared, dsp_conv_shared
 from .dsp_conv_variants import TURNS, DspConvGathered, DspConvVariant, gathered_bytes
 from .dsp_dense import DspDense, dsp_dense, dsp_dense_objection
+from .dsp_dense_variants import DspDenseGathered, DspDenseVariant
 from .dsp_depthwise import (
     DepthwiseSteps,
     DspDepthwiseRow,
@@ -82,6 +83,8 @@ __all__ = [
     "DspConvShared",
     "DspConvVariant",
     "DspDense",
+    "DspDenseGathered",
+    "DspDenseVariant",
     "DspDepthwiseDirect",
     "DspDepthwiseRow",
     "DspMulFlat",

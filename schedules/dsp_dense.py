@@ -44,7 +44,7 @@ class DspDense:
     def name(self) -> str:
         """C identifier stem."""
         stem = self.plain.name.removeprefix("dense_").rsplit("_", 1)[0]
-        return micro_kernel_name(f"dense_dsp_{stem}", self._numbers)
+        return micro_kernel_name(f"dense_dsp_{stem}", self.numbers)
 
     @property
     def constants(self) -> tuple[str, ...]:
@@ -67,7 +67,8 @@ class DspDense:
         return Pairing(1, self.plain.out_features, self.joint, scaling)
 
     @property
-    def _words(self) -> int:
+    def words(self) -> int:
+        """Words of four inputs."""
         return (self.plain.in_features + 3) // 4
 
     @property
@@ -81,7 +82,7 @@ class DspDense:
         weights = 7 if self.joint else 9
         blocks = self._block_channels // (2 * _BLOCK_PAIRS)
         alone = self._pairing.pairs - blocks * _BLOCK_PAIRS
-        dots = self._words * (blocks * (4 + 3 * weights) + alone * (3 + weights))
+        dots = self.words * (blocks * (4 + 3 * weights) + alone * (3 + weights))
         scaled = round(self.plain.out_features * self._pairing.scaling.instructions)
         return dots + (blocks + alone) * _OVERHEAD + scaled
 
@@ -106,13 +107,13 @@ class DspDense:
         words = words_of_runs(settled["weight"], self.plain.in_features)
         paired = self._pairing.pack_weights(words)[:, 0]
         blocks = self._block_channels // 2
-        block = paired[:blocks].reshape(-1, _BLOCK_PAIRS, self._words, 8).transpose(0, 2, 1, 3)
+        block = paired[:blocks].reshape(-1, _BLOCK_PAIRS, self.words, 8).transpose(0, 2, 1, 3)
         packed = np.concatenate([block.reshape(-1), paired[blocks:].reshape(-1)])
         return {"weight": packed, "channels": self._pairing.pack_channels(settled)}
 
     def description(self) -> tirx.PrimFunc:
         """The layer as TE tensors over the packed constants."""
-        plain, pairing, words = self.plain, self._pairing, self._words
+        plain, pairing, words = self.plain, self._pairing, self.words
         data = te.placeholder((plain.in_features,), "int8", "data")
         weight = te.placeholder((pairing.pairs * words * 8,), "int8", "weight")
         channels = te.placeholder((pairing.pairs, PAIR_NUMBERS), "int32", "channels")
@@ -137,14 +138,14 @@ class DspDense:
         return describe([data, weight, channels, out])
 
     @property
-    def _numbers(self) -> tuple[int, ...]:
+    def numbers(self) -> tuple[int, ...]:
         """Arguments of ``tvmp_dense``."""
         shape = (self.plain.in_features, self.plain.out_features)
         return (*shape, int(self.joint), *self._pairing.scaling.numbers)
 
     def prim_func(self) -> tirx.PrimFunc:
         """One call of ``tvmp_dense``."""
-        return implement(self.description(), "tvmp_dense", self._numbers)
+        return implement(self.description(), "tvmp_dense", self.numbers)
 
 
 def dsp_dense_objection(plain: Dense) -> str | None:

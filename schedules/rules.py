@@ -17,6 +17,8 @@ from .depthwise import DepthwiseRow, DepthwiseRowVariant
 from .dsp_conv import DspConvRow
 from .dsp_conv_shared import DspConvShared, dsp_conv_shared
 from .dsp_conv_variants import TURNS, DspConvGathered, DspConvVariant
+from .dsp_dense import DspDense
+from .dsp_dense_variants import DspDenseGathered, DspDenseVariant
 from .dsp_depthwise import DepthwiseSteps, DspDepthwiseRow
 from .dsp_depthwise_direct import DspDepthwiseDirect
 from .kernel import Kernel
@@ -180,8 +182,35 @@ class DepthwiseRule:
         return DepthwiseRowVariant(**_fields(plain), pixels=pixels, unrolls_rows=unrolls_rows)
 
 
+class MicroDenseRule:
+    """Fully connected layers of the DSP extension.
+
+    ``form``: *blocks* of six outputs as they are; *unrolled*, ``turn`` words in each turn of the
+    inner loop; or *gathered*, the vector expanded in scratch memory first.
+    """
+
+    def space(self, kernel: Kernel) -> Space | None:
+        """Of :class:`DspDense`."""
+        if not isinstance(kernel, DspDense):
+            return None
+        forms = ("blocks", "unrolled", "gathered")
+        return Space(kernel.name, {"form": forms, "turn": tuple(map(str, TURNS))})
+
+    def make(self, kernel: Kernel, choice: Choice) -> Kernel | None:
+        """One of three forms."""
+        if not isinstance(kernel, DspDense):
+            return None
+        form, turn = choice["form"], int(choice["turn"])
+        if form == "blocks":
+            return kernel if turn == TURNS[0] else None
+        if turn > max(kernel.words, TURNS[0]):
+            return None
+        return (DspDenseGathered if form == "gathered" else DspDenseVariant)(kernel, turn)
+
+
 RULES: tuple[ScheduleRule, ...] = (
     MicroConvolutionRule(),
+    MicroDenseRule(),
     PlainConvolutionRule(),
     DepthwiseRule(),
 )

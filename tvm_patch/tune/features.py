@@ -14,6 +14,9 @@ from tvm_patch.schedules import (
     DspConvRow,
     DspConvShared,
     DspConvVariant,
+    DspDense,
+    DspDenseGathered,
+    DspDenseVariant,
     DspDepthwiseDirect,
     DspDepthwiseRow,
 )
@@ -61,6 +64,8 @@ def features_of(candidate: Candidate) -> tuple[float, ...]:
         kernel = kernel.row
     if isinstance(kernel, DspConvRow):
         numbers = _micro_convolution(kernel, turn, gathers, shared)
+    elif isinstance(kernel, DspDense | DspDenseVariant):
+        numbers = _micro_dense(kernel)
     elif isinstance(kernel, DspDepthwiseDirect):
         numbers = _direct_depthwise(kernel)
     elif isinstance(kernel, DspDepthwiseRow):
@@ -111,6 +116,37 @@ def _micro_convolution(row: DspConvRow, turn: int, gathers: bool, shared: bool) 
         "joint weights": row.joint,
         "turns": math.log1p(words // turn),
         "left over": words % turn,
+    }
+
+
+def _micro_dense(kernel: DspDense | DspDenseVariant) -> dict[str, float]:
+    layer = kernel.layer if isinstance(kernel, DspDenseVariant) else kernel
+    in_threes = isinstance(kernel, DspDenseVariant) and layer.joint
+    turn = kernel.turn if isinstance(kernel, DspDenseVariant) else 2
+    gathers = isinstance(kernel, DspDenseGathered)
+    outputs, words = layer.plain.out_features, layer.words
+    inputs = (8 if gathers else 4) / 24
+    return {
+        "log outputs": math.log1p(outputs),
+        "log taps of an output": math.log1p(layer.plain.in_features),
+        "window height": 1,
+        "stride": 1,
+        "log width": math.log1p(1),
+        "width modulo block": outputs % 6,
+        "log channels out": math.log1p(outputs),
+        "bytes loaded per MAC": 1 + inputs,
+        "bytes stored per MAC": 1 / layer.plain.in_features,
+        "unrolled": min(turn, words),
+        "log unrolled code": math.log1p(min(turn, words) * (25 - 2 * gathers) * 4),
+        "registers": 13,
+        "flash stream per MAC": 1,
+        "SRAM stream per MAC": inputs,
+        "is a micro-kernel": 1,
+        "gathers": gathers,
+        "joint weights": layer.joint,
+        "turns": math.log1p(words // turn),
+        "left over": words % turn,
+        "blocks of a step": 3 if in_threes else 2,
     }
 
 

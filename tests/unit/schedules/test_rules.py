@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from tvm_patch.schedules import (
     ConvRow,
+    Dense,
     DepthwiseRow,
     Kernel,
     dsp_conv_row,
     dsp_conv_shared,
+    dsp_dense,
     dsp_depthwise_direct,
     dsp_depthwise_row,
     make_variant,
@@ -88,6 +90,26 @@ def test_ways_of_a_micro_convolution(
     row = dsp_conv_row(plain, constants)
     assert row is not None
     check_some((shared and dsp_conv_shared(row)) or row, data, constants, 4)
+
+
+@settings(max_examples=4)
+@given(
+    inputs=st.integers(4, 150),
+    outputs=st.integers(1, 20),
+    narrow=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_ways_of_a_micro_dense(inputs: int, outputs: int, narrow: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    plain = Dense(inputs, outputs, 3, -128, 127, "double", -9, -6)
+    constants = channel_constants(rng, outputs, (-9, -6), wide=False)
+    constants["weight"] = int8(rng, outputs, inputs)
+    if narrow:
+        constants["weight"] = np.maximum(constants["weight"], np.int8(-127))
+        constants["bias"] %= 2**17
+    layer = dsp_dense(plain, constants)
+    assert layer is not None and (layer.joint or not narrow)
+    check_some(layer, int8(rng, inputs), constants, 3)
 
 
 @settings(max_examples=3)

@@ -1,0 +1,99 @@
+"""Other ways to make :class:`DspDense`, by ``micro_project/kernels/dense_variants.h``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm import tirx
+
+from .dsp_dense import DspDense
+from .kernel import Constants
+from .micro_kernel import implement, micro_kernel_name
+
+#: A gathered word of four inputs.
+_WORD_BYTES = 8
+
+
+@dataclass(frozen=True)
+class DspDenseVariant:
+    """:class:`DspDense` with joint weights loaded in threes and another inner loop.
+
+    Buffers as there; then, if it gathers, scratch int8 [scratch_bytes], whose address four divides.
+
+    Parameters
+    ----------
+    layer : DspDense
+        Shape, arithmetic and packing.
+    turn : int
+        Words of four inputs in a turn of the inner loop: 2, 4, 8 or 16.
+    """
+
+    layer: DspDense
+    turn: int
+
+    _function = "tvmp_dense_unrolled"
+
+    @property
+    def name(self) -> str:
+        """C identifier stem."""
+        stem = self.layer.name.removeprefix("dense_dsp_").rsplit("_", 1)[0]
+        kind = self._function.removeprefix("tvmp_dense_")
+        return micro_kernel_name(f"dense_{kind}_{stem}", (self.turn, *self.layer.numbers))
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Constant parameters in order."""
+        return self.layer.constants
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """What the C includes."""
+        return tuple(sorted({*self.layer.headers, "conv.h", "conv_variants.h", "dense_variants.h"}))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.layer.macs
+
+    @property
+    def remark(self) -> str:
+        """How sums are made and requantised."""
+        return f"{self.layer.remark}, {self.turn} words a turn"
+
+    def pack(self, constants: Constants) -> Constants:
+        """As the layer's."""
+        return self.layer.pack(constants)
+
+    def description(self) -> tirx.PrimFunc:
+        """The layer's."""
+        return self.layer.description()
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """One call of the C function."""
+        return implement(self.description(), self._function, (self.turn, *self.layer.numbers))
+
+
+@dataclass(frozen=True)
+class DspDenseGathered(DspDenseVariant):
+    """:class:`DspDenseVariant` that expands its vector to halfwords first."""
+
+    _function = "tvmp_dense_gathered"
+
+    @property
+    def scratch_bytes(self) -> int:
+        """The gathered vector."""
+        return self.layer.words * _WORD_BYTES
+
+    @property
+    def remark(self) -> str:
+        """How sums are made and requantised."""
+        return f"{super().remark}, inputs gathered in {self.scratch_bytes:,} bytes"
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """One call of the C function."""
+        return implement(
+            self.description(),
+            self._function,
+            (self.turn, *self.layer.numbers),
+            scratch_bytes=self.scratch_bytes,
+        )
