@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import IntEnum
@@ -65,6 +65,14 @@ class Reading:
     error: str | None = None
     interval: tuple[float, float] | None = None
     outlier: bool = False
+
+
+@dataclass(frozen=True)
+class BuiltImage:
+    """An image and its firmware."""
+
+    image: Image
+    firmware: Firmware
 
 
 class ImageRunner(Protocol):
@@ -191,6 +199,30 @@ class Bench:
         done : callable
             Told each reading as it comes.
         """
+        readings: list[Reading] = []
+        for built in self.build(candidates):
+            if isinstance(built, BuiltImage):
+                readings += self.run(built, done)
+            else:
+                done(built)
+                readings.append(built)
+        return readings
+
+    def build(self, candidates: Sequence[Candidate]) -> Iterator[BuiltImage | Reading]:
+        """Build candidates, in one image if they fit.
+
+        Images share a folder: each is to be run before the next one is asked for.
+
+        Yields
+        ------
+        BuiltImage or Reading
+            Images in the order of their candidates; a reading for one that does not build.
+
+        Raises
+        ------
+        TuningError
+            When the folder cannot be written.
+        """
         try:
             image = write_image(candidates, self.folder / "model")
             firmware = build_firmware(
@@ -198,22 +230,25 @@ class Bench:
             )
         except (BuildError, DoesNotFitError, ValueError) as error:
             if len(candidates) == 1:
-                reading = Reading(candidates[0], None, f"does not build: {error}")
-                done(reading)
-                return [reading]
+                yield Reading(candidates[0], None, f"does not build: {error}")
+                return
             # One of them does not compile, or they are too many for the flash.
             half = len(candidates) // 2
-            return [*self.measure(candidates[:half], done), *self.measure(candidates[half:], done)]
+            yield from self.build(candidates[:half])
+            yield from self.build(candidates[half:])
         except OSError as error:
             raise TuningError(
                 f"{self.folder}: cannot be written ({error.strerror})",
                 hint="make room and start again: it goes on where it was",
             ) from error
-        return self._run(image, firmware, done)
+        else:
+            yield BuiltImage(image, firmware)
 
-    def _run(
-        self, image: Image, firmware: Firmware, done: Callable[[Reading], None]
+    def run(
+        self, built: BuiltImage, done: Callable[[Reading], None] = lambda reading: None
     ) -> list[Reading]:
+        """Run every candidate of an image; see :meth:`measure`."""
+        image, firmware = built.image, built.firmware
         readings: list[Reading] = []
         losses = 0
         with ExitStack() as stack:

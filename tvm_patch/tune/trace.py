@@ -7,6 +7,7 @@ trace of ``tvm.s_tir.meta_schedule``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tvm
@@ -17,6 +18,7 @@ from tvm_patch.tune.tasks import Candidate, Task
 
 _BLOCK = "out"
 _PREFIX = "tvm_patch."
+_TASK = "tvm_patch_task"
 
 
 def module_of(task: Task) -> tvm.IRModule:
@@ -33,6 +35,7 @@ def schedule_of(module: tvm.IRModule, candidate: Candidate) -> s_tir.Schedule:
     """A schedule of the task's module whose trace has a candidate's decisions."""
     schedule = s_tir.Schedule(module)
     block = schedule.get_sblock(_BLOCK)
+    schedule.annotate(block, _TASK, candidate.task.key)
     for name, values in candidate.task.space.decisions.items():
         share, at = 1.0 / len(values), values.index(candidate.choice[name])
         sampled = schedule.sample_categorical(
@@ -48,6 +51,29 @@ def choice_of(schedule: s_tir.Schedule, space: Space) -> dict[str, str]:
     return {
         name: values[int(annotations[_PREFIX + name])] for name, values in space.decisions.items()
     }
+
+
+def candidate_of(module: tvm.IRModule, tasks: Sequence[Task]) -> Candidate:
+    """The candidate that a module of :func:`schedule_of` stands for.
+
+    Raises
+    ------
+    ValueError
+        For modules of something else, of other tasks, and choices that amount to no kernel.
+    """
+    schedule = s_tir.Schedule(module)
+    try:
+        annotations = schedule.get(schedule.get_sblock(_BLOCK)).annotations
+    except s_tir.ScheduleError as error:
+        raise ValueError("the module is no kernel of a tuning task") from error
+    key = str(annotations.get(_TASK, ""))
+    task = next((task for task in tasks if task.key == key), None)
+    if task is None:
+        raise ValueError(f"the module is of none of the tasks given ({key or 'no task'})")
+    candidate = task.candidate(choice_of(schedule, task.space))
+    if candidate is None:
+        raise ValueError(f"{key}: this choice amounts to no kernel")
+    return candidate
 
 
 def trace_json(schedule: s_tir.Schedule) -> Any:
