@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from dataclasses import asdict, dataclass
@@ -33,14 +34,16 @@ _PACKAGES = {
     "west": "boards",
     "pyocd": "boards",
     "tornado": "rack",
+    "xgboost-cpu": "tune",
 }
-_OPTIONAL = ("exact", "onnx", "boards", "rack")
+_OPTIONAL = ("exact", "onnx", "boards", "rack", "tune")
 _PURPOSE = {
     "full": "",
     "exact": "--algorithm exact",
     "onnx": "ONNX models, quantize",
     "boards": "firmware on real boards",
     "rack": "the tracker of tvm-patch rack",
+    "tune": "the cost model of tvm-patch tune",
 }
 _OPTIONAL_TOOLS = ("cmake", "cc", "ninja", "dtc", "openocd")
 
@@ -80,7 +83,7 @@ def doctor(json_file: JsonFile = None, verbose: Verbose = False) -> None:
     from tvm_patch.cli.terminal import show
     from tvm_patch.report.files import to_json, write_atomically
 
-    checks = [_python(), *_packages(), *_tools()]
+    checks = [_python(), *_packages(), *_tools(), _zephyr()]
     if json_file is not None:
         write_atomically(json_file, to_json({"checks": [asdict(check) for check in checks]}))
     table = Table(header_style="bold")
@@ -115,10 +118,9 @@ def _python() -> Check:
 def _packages() -> list[Check]:
     checks = []
     for package, extra in _PACKAGES.items():
-        try:
-            version: str | None = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            version = None
+        version = _version(package)
+        if package == "xgboost-cpu" and version is None:
+            version = _version("xgboost")
         target = f"'tvm-patch[{extra}]'" if extra else package
         checks.append(
             Check(
@@ -130,6 +132,13 @@ def _packages() -> list[Check]:
             )
         )
     return checks
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _tools() -> list[Check]:
@@ -147,3 +156,17 @@ def _tools() -> list[Check]:
         required = tool.name not in _OPTIONAL_TOOLS
         checks.append(Check(tool.name, version, required, tool.purpose, tool.install_command))
     return checks
+
+
+def _zephyr() -> Check:
+    from tvm_patch.micro.zephyr.workspace import find_zephyr
+
+    version, remedy = None, ""
+    try:
+        version = find_zephyr().version_text
+    except ToolMissingError as error:
+        remedy = error.hint or ""
+        # A tree that is named but cannot be used is worth more words than one that is not there.
+        if os.environ.get("ZEPHYR_BASE"):
+            remedy = f"{error.message}; {remedy}"
+    return Check("Zephyr", version, False, _PURPOSE["boards"], remedy)

@@ -317,6 +317,23 @@ def test_doctor_lists_packages_and_tools(tvm_patch: Run, tmp_path: Path) -> None
     assert checks["qemu-system-arm"]["remedy"].startswith("sudo apt-get install")
 
 
+def test_doctor_tells_of_the_zephyr_tree(
+    tvm_patch: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def zephyr() -> dict[str, str]:
+        tvm_patch("doctor", "--json", tmp_path / "out.json")
+        checks = json.loads((tmp_path / "out.json").read_text())["checks"]
+        return {check["what"]: check for check in checks}["Zephyr"]
+
+    monkeypatch.setenv("ZEPHYR_BASE", str(tmp_path))
+    assert f"ZEPHYR_BASE={tmp_path}: there is no Zephyr tree" in zephyr()["remedy"]
+    version = "VERSION_MAJOR = 3\nVERSION_MINOR = {}\nPATCHLEVEL = 9\n"
+    (tmp_path / "VERSION").write_text(version.format(1))
+    assert "3.1.9 is too old" in zephyr()["remedy"]
+    (tmp_path / "VERSION").write_text(version.format(4))
+    assert zephyr()["version"] == "3.4.9"
+
+
 def test_doctor_fails_without_tools(
     tvm_patch: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
