@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -289,7 +289,14 @@ def _elementwise(call: _Call) -> Operator:
     broadcast = tuple(t.name for t in call.inputs if t.shape != call.output.shape)
     if len(broadcast) == len(call.inputs):
         return _operator(call, Access.WHOLE)
-    return _operator(call, access, elementwise=True, whole_inputs=broadcast)
+    operator = _operator(call, access, elementwise=True, whole_inputs=broadcast)
+    # Kernels of rows are given the same constant for every row.
+    has_constant_map = any(value.size > call.output.shape[-1] for value in _operands(call))
+    return replace(operator, streamable=False) if has_constant_map else operator
+
+
+def _operands(call: _Call) -> list[npt.NDArray[np.generic]]:
+    return [value for role, value in call.constants.items() if role in ("lhs", "rhs")]
 
 
 def _pool(call: _Call) -> Operator:

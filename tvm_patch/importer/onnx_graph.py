@@ -72,10 +72,15 @@ class Graph:
         return position < len(node.input) and node.input[position] != ""
 
     def quantised(self, node: onnx.NodeProto, position: int) -> Quantised:
-        """Return an int8 activation that a node reads through ``DequantizeLinear``."""
+        """Return an int8 activation that a node reads through ``DequantizeLinear``.
+
+        It may be a constant, in a branch that no input reaches.
+        """
         value = self.value(node, position)
         if isinstance(value, Flattened):
             return self.materialised(value, node.input[position])
+        if isinstance(value, Constant) and value.array.dtype == np.int8:
+            value = value.activation() or value
         if isinstance(value, Quantised) and value.scale is not None:
             return value
         raise UnsupportedOperatorError(

@@ -157,5 +157,13 @@ class Constant:
         """Whether there is more than one scale."""
         return self.scales is not None and self.scales.size > 1
 
+    def activation(self) -> Quantised | None:
+        """The same as an activation, NHWC if it is an image; None without a scale or with many."""
+        if self.scales is None or self.per_channel:
+            return None
+        order = image_order(self.array.ndim)
+        values = relax.const(np.ascontiguousarray(self.array.transpose(order)), "int8")
+        return Quantised(values, order, float(self.scales.reshape(-1)[0]), self.zero_point)
+
 
 Value = Quantised | Real | Flattened | Constant

@@ -162,7 +162,7 @@ def why_on_its_own(operator: Operator) -> str | None:
     """Why an operator cannot be part of any stage; None if it could be."""
     if operator.access is Access.WHOLE:
         return "needs its input whole"
-    return None if operator.streamable else "cannot run row by row"
+    return None if operator.streamable else "takes a constant that differs from row to row"
 
 
 def fallbacks_text(graph: Graph, parts: Sequence[Part]) -> list[str]:

@@ -203,9 +203,14 @@ def activation(choose: Chooser, b: CalibratedBuilder, x: Traced, limits: Network
 
 
 def constant(choose: Chooser, b: CalibratedBuilder, x: Traced, limits: NetworkLimits) -> Traced:
-    """A constant per channel added, subtracted or multiplied."""
+    """A constant per channel, column, row or pixel added, subtracted or multiplied."""
     kind = choose.pick(("add", "sub", "mul"))
-    return b.binary(kind, x, b.constant((1, 1, 1, x.shape[3])))
+    _, height, width, channels = x.shape
+    rows, columns = choose.pick(((1, 1), (1, width), (height, 1), (height, width)))
+    values = b.constant((1, rows, columns, channels))
+    if kind != "sub" and choose.pick((False, True)):
+        return b.binary(kind, values, x)
+    return b.binary(kind, x, values)
 
 
 def constant_branch(

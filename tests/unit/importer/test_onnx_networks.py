@@ -107,6 +107,14 @@ def _converted(b: OnnxBuilder) -> str:
     return b.node("Transpose", x, perm=[0, 2, 3, 1])
 
 
+def _constant_branch(b: OnnxBuilder) -> str:
+    x = b.conv(b.x, (4, 3, 3, 3), pads=[1, 1, 1, 1])
+    values = np.random.default_rng(3).normal(0, 1, (1, 3, 11, 9)).astype(np.float32)
+    y = b.node("Sigmoid", b.conv(b.constant(values), (4, 3, 3, 3), pads=[1, 1, 1, 1]))
+    y = b.node("MaxPool", y, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    return b.node("Add", y, x)
+
+
 NETWORKS: dict[str, tuple[tuple[object, ...], Network]] = {
     "plain": ((1, 3, 16, 12), _plain),
     "mobile": (("batch", 3, 16, 12), _mobile),
@@ -114,6 +122,7 @@ NETWORKS: dict[str, tuple[tuple[object, ...], Network]] = {
     "pyramid": ((1, 3, 16, 14), _pyramid),
     "reshapes": ((1, 3, 16, 12), _reshapes),
     "pools": ((1, 3, 11, 9), _padded_pools),
+    "constant branch": ((1, 3, 11, 9), _constant_branch),
     "converted from NHWC": ((1, 10, 8, 3), _converted),
 }
 

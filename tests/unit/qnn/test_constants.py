@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 
 from tests.unit.qnn.qdq import operators
+from tvm_patch.analysis import read_network
 from tvm_patch.errors import UnsupportedOperatorError
 from tvm_patch.importer.tflite import load_tflite
 from tvm_patch.qnn import run_outputs, to_integer
@@ -70,6 +71,23 @@ def test_constant_branches_are_computed_as_litert_does(network: RandomNetwork) -
     expected = run_reference(network.model, *inputs)
     for ours, theirs in zip(run_outputs(module, inputs), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1, 5, 4), (1, 6, 1, 4), (1, 6, 5, 1), SHAPE])
+def test_constants_of_rows_and_columns_are_spread(
+    shape: tuple[int, ...], *, is_first: bool
+) -> None:
+    b = TFLiteBuilder("spread")
+    x = b.input("x", SHAPE, 0.05, 3)
+    values = b.constant("values", RNG.integers(-128, 128, shape).astype(np.int8), "int8", 0.04, -2)
+    b.output(b.mul(*((values, x) if is_first else (x, values)), 0.1, 0))
+    model = b.build()
+    module = to_integer(load_tflite(model, name="model").module)
+    inputs = random_inputs(model)
+    np.testing.assert_array_equal(run_outputs(module, inputs)[0], run_reference(model, *inputs)[0])
+    (operator,) = read_network(module, name="spread").graph.operators
+    assert not operator.streamable
 
 
 def test_an_output_that_never_changes_is_refused() -> None:

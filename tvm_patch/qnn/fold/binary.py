@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tvm import relax
+from tvm import ir, relax
 
 from tvm_patch.errors import UnsupportedOperatorError
 from tvm_patch.qnn import arithmetic, ops
@@ -37,14 +37,17 @@ _DOMAIN = np.arange(-128, 128).astype(np.int8)
 
 def lower(emitter: Emitter, node: FloatNode, target: Target) -> Any:
     """Emit the operator; None if an operand is not int8 or the shapes do not broadcast."""
-    sides = [_operand(emitter, arg) for arg in node.args]
+    shape = source.static_shape(node.call)
+    sides = [_operand(emitter, arg, shape) for arg in node.args]
     if any(side is None for side in sides):
         return None
-    shape = source.static_shape(node.call)
     shapes = [source.static_shape(side[0]) for side in sides if side is not None]
-    if shapes[0] != shape:
-        if shapes[1] != shape or node.op == "relax.subtract":
-            return None
+    may_swap = node.op != "relax.subtract" and shapes[1] == shape
+    if shapes[0] != shape and not may_swap:
+        return None
+    # Kernels take the larger one first, and constants second.
+    is_constant = isinstance(sides[0][0], ir.GenericConst) if sides[0] is not None else False
+    if may_swap and (shapes[0] != shape or is_constant):
         sides.reverse()
     (lhs, lhs_quant), (rhs, rhs_quant) = (side for side in sides if side is not None)
     attributes = _attributes(node.op, lhs_quant, rhs_quant, target)
@@ -106,7 +109,9 @@ def _attributes(op: str, lhs: Quant, rhs: Quant, target: Target) -> dict[str, An
     return {**common, **vars(parameters)}
 
 
-def _operand(emitter: Emitter, value: Any) -> tuple[Any, Quant] | None:
+def _operand(emitter: Emitter, value: Any, shape: Sequence[int] | None) -> tuple[Any, Quant] | None:
+    if isinstance(value, Dequantized) and isinstance(value.data, ir.GenericConst):
+        return _spread(value.data, shape), value.quant
     if isinstance(value, Dequantized):
         return emitter.integer(value.data), value.quant
     if isinstance(value, QuantizedConst) and value.values.dtype == np.int8:
@@ -114,6 +119,14 @@ def _operand(emitter: Emitter, value: Any) -> tuple[Any, Quant] | None:
             return None
         return relax.const(np.ascontiguousarray(value.values), "int8"), _const_quant(value)
     return None
+
+
+def _spread(const: Any, shape: Sequence[int] | None) -> Any:
+    """A constant that differs along rows or columns as large as what it is combined with."""
+    values = source.constant_array(const)
+    if shape is None or values.size in (1, shape[-1]):
+        return const
+    return relax.const(np.ascontiguousarray(np.broadcast_to(values, shape)), "int8")
 
 
 def _const_quant(const: QuantizedConst) -> Quant:
