@@ -89,13 +89,14 @@ class Evaluator:
         """
         execution = build_execution(self.graph, groups_of(self.graph, stages, self._layers))
         macs = execution.macs
+        instructions = sum(map(group_instructions, execution.groups))
         return Candidate(
             stages=tuple(stages),
             execution=execution,
             bound_bytes=lower_bound_bytes(execution.problem()),
             macs=macs,
-            mac_overhead=macs / self.graph.macs if self.graph.macs else 1.0,
-            slowdown=sum(map(group_instructions, execution.groups)) / self.layers_work.instructions,
+            mac_overhead=_ratio(macs, self.graph.macs),
+            slowdown=_ratio(instructions, self.layers_work.instructions),
         )
 
     def pack(
@@ -221,3 +222,8 @@ def _check_macs(graph: Graph, plan: Plan, execution: Execution) -> None:
             f"{execution.macs:,} and F {overhead:.6g}",
             hint=_MAKE_AGAIN,
         )
+
+
+def _ratio(more: float, less: float) -> float:
+    """A network of views alone takes nothing either way."""
+    return more / less if less else 1.0

@@ -16,6 +16,7 @@ from tvm_patch.errors import DoesNotFitError, PlanError
 from tvm_patch.memory import lower_bound_bytes
 from tvm_patch.plan import (
     STACK_RESERVE_BYTES,
+    Access,
     Buffering,
     BufferMode,
     Candidate,
@@ -23,7 +24,9 @@ from tvm_patch.plan import (
     Evaluator,
     Graph,
     InputMode,
+    Operator,
     Requirements,
+    Tensor,
     choose_plan,
     execution_of,
     first_stage_ends,
@@ -282,3 +285,12 @@ def test_an_input_that_something_needs_whole_cannot_come_by_rows() -> None:
     graph = builder.finish(builder.whole("head", "image", (1, 3)))
     with pytest.raises(PlanError, match="resident"):
         choose_plan(graph, Requirements(input_mode=InputMode.ROWS))
+
+
+def test_a_network_of_views_takes_nothing() -> None:
+    shape = (1, 2, 3, 4)
+    flat = Operator("flat", "reshape", ("image",), "flat", Access.VIEW, streamable=False)
+    tensors = (Tensor("image", shape), Tensor("flat", (1, 24)))
+    graph = Graph("views", tensors, (flat,), ("image",), ("flat",))
+    plan = choose_plan(graph, Requirements(objective="memory"))
+    assert (plan.slowdown, plan.mac_overhead, plan.stages) == (1.0, 1.0, ())
