@@ -52,6 +52,7 @@ from tvm_patch.tune.tuner import Standing, Strategy, Tuner
 BOARD = "qemu_cortex_m7"
 _STEP_BYTES = 4096
 _SEEDS = range(5)
+_REPLAYED_IMAGE = 8
 
 
 @dataclass(frozen=True)
@@ -173,14 +174,19 @@ def compare_searches(
     name: str, tasks: Sequence[Task], times: KernelTimes, trials: int
 ) -> Searches | None:
     """Replay searches of one network; None where not all of its candidates are known."""
-    known = {time.identity[:2] for time in times.records}
+    known = {time.identity[:2]: time for time in times.records}
     if any(c.identity not in known for task in tasks for c in task.candidates()):
         return None
     others = replace(times, records=tuple(r for r in times.records if r.model != name))
     keys = {task.key for task in tasks}
     others = replace(others, records=tuple(r for r in others.records if r.task not in keys))
     everything = total_choices(tasks)
-    least = _curve(tasks, times, KernelTimes(), Strategy.RANDOM, 0, everything)[-1][1]
+    default, least = 0.0, 0.0
+    for task in tasks:
+        units = [known[c.identity].units for c in task.candidates()]
+        default += task.calls * (units[0] or 0.0)
+        least += task.calls * min(each for each in units if each)
+    least /= default
     goal = 1.0 - 0.95 * (1.0 - least)
 
     def run(strategy: Strategy, before: KernelTimes) -> tuple[float, float]:
@@ -215,12 +221,31 @@ def _curve(
     seed: int,
     trials: int,
 ) -> list[tuple[int, float]]:
-    """Kernels' time over the default's, by candidates measured, in images of eight."""
-    curve: list[tuple[int, float]] = []
+    """Kernels' time over the default's, by candidates measured, in images of eight.
+
+    Kernels of which nothing has been measured count as made without a tuner.
+    """
+    units = {time.identity[:2]: time.units for time in times.records}
+    defaults = {
+        task.key: units[task.key, tuple(sorted(task.space.default.items()))] or 0.0
+        for task in tasks
+    }
+    total = sum(task.calls * defaults[task.key] for task in tasks)
+    curve: list[tuple[int, float]] = [(0, 1.0)]
+
+    def note(now: Standing) -> None:
+        best = dict(defaults)
+        for record in tuner.known:
+            if record.units is not None:
+                best[record.task] = min(best[record.task], record.units)
+        curve.append((now.measured, sum(t.calls * best[t.key] for t in tasks) / total))
+
     bench: Bench = ReplayBench(times)  # type: ignore[assignment]
-    tuner = Tuner(tasks, [bench], Nowhere(), before, strategy, seed, image_candidates=8)
-    tuner.run(trials, lambda now: curve.append((now.measured, now.ratio)))
-    return [(count, ratio if count >= len(tasks) else 1.0) for count, ratio in curve]
+    tuner = Tuner(
+        tasks, [bench], Nowhere(), before, strategy, seed, image_candidates=_REPLAYED_IMAGE
+    )
+    tuner.run(trials, note)
+    return curve
 
 
 def gains_rows(gains: Sequence[Gain]) -> list[list[str]]:

@@ -55,7 +55,9 @@ def _has_relax() -> bool:
 
 
 if not _IS_COMMAND and _has_relax():
-    importlib.import_module("tvm_patch.transform")
+    importlib.import_module("tvm_patch.transform").register_plan_tuner(
+        lambda: importlib.import_module("tvm_patch.pipeline").tuned_partition
+    )
     importlib.import_module("tvm_patch.lower")
 
 

@@ -32,7 +32,7 @@ from tvm_patch.plan import (
     layer_by_layer,
 )
 from tvm_patch.schedules import Instructions
-from tvm_patch.transform import partition, reorder
+from tvm_patch.transform import Tuning, partition, reorder
 from tvm_patch.validation import Golden, Validation, compare, first_mismatch, make_golden
 
 Io = Literal["model", "int8"]
@@ -239,6 +239,29 @@ def tuned_plan(
         return plan
     return with_tuned_scratch(
         prepared.network,
+        plan,
+        times,
+        instructions_of(board),
+        arena_limit_bytes=arena_limit_bytes,
+        algorithm=algorithm,
+    )
+
+
+def tuned_partition(
+    network: Network,
+    plan: Plan,
+    tuning: Tuning,
+    *,
+    arena_limit_bytes: int | None = None,
+    algorithm: str = "hill_climb",
+) -> Plan:
+    """As :func:`tuned_plan`, for ``PatchPartition(database=...)``."""
+    board = load_board(tuning.board)
+    times = database_times(tuning.database, board)
+    if not times:
+        return plan
+    return with_tuned_scratch(
+        network,
         plan,
         times,
         instructions_of(board),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import tvm
@@ -29,6 +30,7 @@ from tvm_patch.plan import (
 )
 from tvm_patch.qnn import to_integer
 from tvm_patch.transform.stage_function import PLAN_ATTRIBUTE, StageExtractor
+from tvm_patch.transform.tuned import Tuning, plan_tuner
 
 
 class _PatchPartition:
@@ -58,6 +60,13 @@ class _PatchPartition:
         Packing algorithm.
     name : str
         Name of the model, for messages and the plan.
+    database : str, Path or None
+        Kernel times that ``tvm-patch tune`` has measured on ``board``: the plan gives kernels the
+        scratch memory with which they are fastest, as long as it keeps to ``ram``, or needs no
+        more arena where there is no limit. A ``plan`` that is given is carried out as it is.
+        ``tvm_patch.deploy(mod, plan=plan_of(result), database=database)`` then takes the fastest.
+    board : str
+        What the times are of.
 
     Returns
     -------
@@ -88,6 +97,8 @@ class _PatchPartition:
         input_mode: InputMode = InputMode.RESIDENT,
         algorithm: str = "hill_climb",
         name: str = "model",
+        database: str | Path | None = None,
+        board: str = "qemu_cortex_m7",
     ) -> None:
         if (split is None) != (grid is None):
             raise PlanError(
@@ -108,6 +119,7 @@ class _PatchPartition:
         )
         self._algorithm = algorithm
         self._name = name
+        self._tuning = None if database is None else Tuning(str(database), board)
         self.error: TvmPatchError | None = None
 
     def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
@@ -116,10 +128,22 @@ class _PatchPartition:
         try:
             mod = to_integer(mod)
             network = read_network(mod, name=self._name)
-            return partition(mod, network, self._decide(network))
+            return self._carried_out(mod, network)
         except TvmPatchError as error:
             self.error = error
             raise
+
+    def _carried_out(self, mod: IRModule, network: Network) -> IRModule:
+        plan = self._decide(network)
+        if self._tuning is not None and self._plan is None:
+            plan = plan_tuner()(
+                network,
+                plan,
+                self._tuning,
+                arena_limit_bytes=self._requirements.arena_limit_bytes,
+                algorithm=self._algorithm,
+            )
+        return partition(mod, network, plan)
 
     def _decide(self, network: Network) -> Plan:
         graph = network.graph

@@ -1,11 +1,14 @@
-"""A cost model that learns from every board it has seen: gradient-boosted trees over features.
+"""A cost model: an estimate of instructions, and trees that learn what it misses.
 
-It predicts a candidate's time as a part of its task's default. So what it learns of one network is
-of use for another.
+It predicts a candidate's time as a part of its task's default. Before anything has been measured
+that is the estimate alone (:mod:`tvm_patch.tune.estimate`). Gradient-boosted trees over features
+learn the rest from every board that they are told of; so what they learn of one network is of use
+for another.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +20,17 @@ from tvm_patch.kernel_times import KernelTime
 from tvm_patch.tune.features import NAMES, features_of
 from tvm_patch.tune.tasks import Candidate
 
-_LEAST_SAMPLES = 24
-_ROUNDS = 120
+_LEAST_SAMPLES = 16
+_ROUNDS = 80
+#: Logarithm of the estimate's ratio to the default's: where a sample has it.
+_PRIOR = len(NAMES) + NAMES.index("log instructions")
+#: Standard deviation of the logarithm of what is measured over what is predicted, at the beginning.
+_FIRST_SPREAD = 0.06
+_LEAST_SPREAD = 0.01
+#: So many samples' worth is the first spread, and so many errors are kept.
+_SPREAD_WEIGHT, _MOST_ERRORS = 8, 64
+
+Samples = Sequence[tuple[float, ...]]
 
 
 class RatioModel:
@@ -27,7 +39,7 @@ class RatioModel:
     Parameters
     ----------
     seed : int
-        Of the trees, and of guesses before there are enough samples.
+        Of the trees.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -40,36 +52,51 @@ class RatioModel:
             ) from error
         self._xgboost: Any = xgboost
         self._seed = seed
-        self._random = np.random.default_rng(seed)
         self._booster: Any = None
         self._features: list[tuple[float, ...]] = []
-        self._ratios: list[float] = []
+        self._missed: list[float] = []
+        self._errors: list[float] = []
 
     @property
     def samples(self) -> int:
         """How many candidates it has been told."""
-        return len(self._ratios)
+        return len(self._missed)
 
-    def learn(self, features: Sequence[tuple[float, ...]], ratios: Sequence[float]) -> None:
+    @property
+    def spread(self) -> float:
+        """How far predictions are off: standard deviation of the logarithm of their error."""
+        errors = self._errors[-_MOST_ERRORS:]
+        squares = _SPREAD_WEIGHT * _FIRST_SPREAD**2 + math.fsum(e * e for e in errors)
+        return max(_LEAST_SPREAD, math.sqrt(squares / (_SPREAD_WEIGHT + len(errors))))
+
+    def learn(self, features: Samples, ratios: Sequence[float]) -> None:
         """Train on more samples.
 
         Parameters
         ----------
         features : sequence of tuple of float
-            Those of a candidate less those of its task's default, behind its own.
+            Those of a candidate, then those of it less those of its task's default.
         ratios : sequence of float
             Its time over the default's.
         """
+        measured = np.log(np.array(ratios, np.float64))
+        predicted = np.log(self.ratios(features))
+        self._errors += [
+            float(error)
+            for error, ratio in zip(measured - predicted, ratios, strict=True)
+            if ratio != 1.0
+        ]
         self._features += features
-        self._ratios += ratios
+        self._missed += [float(m - f[_PRIOR]) for m, f in zip(measured, features, strict=True)]
         if self.samples < _LEAST_SAMPLES:
             return
-        data = self._xgboost.DMatrix(np.array(self._features), label=np.log(np.array(self._ratios)))
+        data = self._xgboost.DMatrix(np.array(self._features), label=np.array(self._missed))
         parameters = {
-            "max_depth": 6,
+            "max_depth": 5,
             "eta": 0.2,
             "min_child_weight": 1,
             "subsample": 0.9,
+            "base_score": 0.0,
             "objective": "reg:squarederror",
             "tree_method": "exact",
             "nthread": 1,
@@ -78,15 +105,32 @@ class RatioModel:
         }
         self._booster = self._xgboost.train(parameters, data, num_boost_round=_ROUNDS)
 
-    def ratios(self, features: Sequence[tuple[float, ...]]) -> npt.NDArray[np.float64]:
-        """Predicted times over the default's; guesses as long as little is known."""
+    def ratios(self, features: Samples) -> npt.NDArray[np.float64]:
+        """Predicted times over the default's."""
         if not features:
             return np.zeros(0)
-        if self._booster is None:
-            return self._random.uniform(0.5, 1.5, len(features))
-        data = self._xgboost.DMatrix(np.array(features))
-        predicted = np.asarray(self._booster.predict(data), np.float64)
-        return np.exp(predicted)
+        array = np.array(features, np.float64)
+        logarithms = array[:, _PRIOR]
+        if self._booster is not None:
+            missed = self._booster.predict(self._xgboost.DMatrix(array))
+            logarithms = logarithms + np.asarray(missed, np.float64)
+        return np.exp(logarithms)
+
+
+def expected_gain(best: float, predicted: float, spread: float) -> float:
+    """Expected improvement on the best time by one that is predicted.
+
+    Parameters
+    ----------
+    best, predicted : float
+        Times.
+    spread : float
+        Standard deviation of the prediction, as a part of it.
+    """
+    deviation = predicted * spread
+    z = (best - predicted) / deviation
+    density = math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    return (best - predicted) * 0.5 * math.erfc(-z / math.sqrt(2)) + deviation * density
 
 
 def sample_of(candidate: Candidate) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ from tvm_patch.schedules import (
     DspDepthwiseDirect,
     DspDepthwiseRow,
 )
+from tvm_patch.tune.estimate import instructions_of
 from tvm_patch.tune.tasks import Candidate
 
 NAMES = (
@@ -47,8 +48,9 @@ NAMES = (
     "turns",
     "left over",
     "blocks of a step",
+    "log instructions",
 )
-"""What the numbers mean; logarithms are of one more."""
+"""What the numbers mean; logarithms are of one more. Instructions are those of ``estimate.py``."""
 
 _REGISTERS = 14
 
@@ -77,7 +79,11 @@ def features_of(candidate: Candidate) -> tuple[float, ...]:
     else:
         numbers = {}
     macs = max(candidate.kernel.macs, 1)
-    numbers |= {"log MACs": math.log1p(macs), "log scratch": math.log1p(candidate.scratch_bytes)}
+    numbers |= {
+        "log MACs": math.log1p(macs),
+        "log scratch": math.log1p(candidate.scratch_bytes),
+        "log instructions": math.log1p(instructions_of(candidate.kernel)),
+    }
     return tuple(float(numbers.get(name, 0.0)) for name in NAMES)
 
 

@@ -13,12 +13,12 @@ from tvm_patch.tune.tasks import Candidate, Task
 
 _Identity = tuple[str, tuple[tuple[str, str], ...]]
 
+#: Spaces with no more left than this are ranked as they are.
+_MOST_RANKED = 32
 _POPULATION = 16
 _PARENTS = 4
 _GENERATIONS = 3
 _CROSSED_SHARE = 0.3
-#: One in so many is offered whatever the model thinks of it.
-_EXPLORED_SHARE = 10
 
 
 class Proposals(Protocol):
@@ -88,14 +88,14 @@ class EvolvedProposals:
     def offers(self) -> Sequence[tuple[Candidate, float]]:
         """A population that has not been measured, the fittest first."""
         left = [c for i, c in self._candidates.items() if i not in self._known]
-        if len(left) <= _POPULATION:
+        if len(left) <= _MOST_RANKED:
             return self._ranked(left)
         population = self._first()
         for _ in range(_GENERATIONS):
             children = [self._child(population) for _ in range(_POPULATION)]
             population = self._fittest([*population, *(c for c in children if c is not None)])
         fresh = [each for each, _ in self._ranked(population) if each.identity not in self._known]
-        if not fresh or self._random.integers(_EXPLORED_SHARE) == 0:
+        if not fresh:
             fresh.append(left[int(self._random.integers(len(left)))])
         return self._ranked(list({each.identity: each for each in fresh}.values()))
 

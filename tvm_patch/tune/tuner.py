@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,13 +16,17 @@ from tvm_patch.board import Board
 from tvm_patch.errors import TuningError
 from tvm_patch.kernel_times import KernelTime, KernelTimes, kernels_digest
 from tvm_patch.tune.bench import Bench, Reading
+from tvm_patch.tune.choosing import Offer, any_of_them, most_promising
 from tvm_patch.tune.cost_model import RatioModel, sample_of, samples_of
+from tvm_patch.tune.estimate import instructions_of
 from tvm_patch.tune.image import constant_bytes
 from tvm_patch.tune.proposals import EvolvedProposals, Proposals, ShuffledProposals
 from tvm_patch.tune.tasks import Candidate, Task
 from tvm_patch.tune.trace import module_of, schedule_of, trace_json
 
 IMAGE_CANDIDATES = 48
+#: One in so many is chosen whatever the model thinks of it.
+_EXPLORED_SHARE = 24
 #: Code of a candidate, more or less.
 _CODE_BYTES = 2048
 #: Of a host, which has no flash.
@@ -33,7 +39,7 @@ class Strategy(StrEnum):
     """How candidates are looked for."""
 
     EVOLUTIONARY = "evolutionary"
-    """Evolution, ranked by the cost model."""
+    """Ranked by the cost model; larger spaces are searched by evolution."""
 
     RANDOM = "random"
     """Any that has not been measured, for comparison."""
@@ -51,7 +57,7 @@ class Standing:
         Of those measured.
     default_units, best_units : float
         All calls of the tasks in an inference, made as without a tuner and in the fastest ways
-        known. Of tasks whose default has been measured.
+        known. What has not been measured counts as estimated.
     seconds : float
         Since it began.
     fresh : int
@@ -242,40 +248,55 @@ class Tuner:
         return self._modules[task.key]
 
     def _default_units(self, key: str) -> float | None:
-        task = self._task_of[key]
-        record = self._records.get((key, tuple(sorted(task.space.default.items()))))
+        record = self._default_record(self._task_of[key])
         return None if record is None else record.units
 
-    @property
+    @cached_property
     def _task_of(self) -> Mapping[str, Task]:
         return {task.key: task for task in self.tasks}
 
     def _choose(self, count: int) -> list[Candidate]:
-        """The next image's: defaults first, then what promises most."""
-        missing = [
-            candidate
-            for task in self.tasks
-            if (candidate := task.candidate(task.space.default)) is not None
-            and candidate.identity not in self._records
-        ]
-        if missing:
-            return self._fitting(missing, count)
-        offers: list[tuple[float, Candidate]] = []
-        for task in self.tasks:
-            base = self._default_units(task.key)
-            if base is None:
-                continue
-            for candidate, ratio in self._offers(task):
-                offers.append(
-                    (task.calls * (self._best_units(task, base) - base * ratio), candidate)
-                )
+        """The next image's: what promises most, and some by chance."""
+        offers = [offer for task in self.tasks if (offer := self._offer(task)) is not None]
         if self._model is None:
-            order = self._random.permutation(len(offers))
-            ranked = [offers[at][1] for at in order]
-        else:
-            offers.sort(key=lambda offer: -offer[0])
-            ranked = [candidate for _, candidate in offers]
-        return self._fitting(ranked, count)
+            return self._fitting(any_of_them(offers, self._random, count), count)
+        # The model may be wrong about whole families.
+        explored = any_of_them(offers, self._random, count // _EXPLORED_SHARE)
+        ranked = most_promising(offers, self._model.spread, count - len(explored))
+        chosen = {candidate.identity: candidate for candidate in (*ranked, *explored)}
+        return self._fitting(list(chosen.values()), count)
+
+    def _offer(self, task: Task) -> Offer | None:
+        """What is left of a task; None where its default fails or nothing is left."""
+        record = self._default_record(task)
+        if record is not None and record.units is None:
+            return None
+        default = None if record is not None else task.candidate(task.space.default)
+        base = self._base_units(task)
+        ranked = [
+            (candidate, base * ratio)
+            for candidate, ratio in self._offers(task)
+            if candidate.choice != task.space.default
+        ]
+        if default is None and not ranked:
+            return None
+        return Offer(task, default, ranked, self._best_units(task, base))
+
+    def _default_record(self, task: Task) -> KernelTime | None:
+        return self._records.get((task.key, tuple(sorted(task.space.default.items()))))
+
+    def _base_units(self, task: Task) -> float:
+        """A default's time, measured or as estimated from the others."""
+        record = self._default_record(task)
+        if record is not None and record.units is not None:
+            return record.units
+        measured = [
+            record.units / instructions_of(other.default)
+            for other in self.tasks
+            if (record := self._default_record(other)) is not None and record.units is not None
+        ]
+        scale = statistics.median(measured) if measured else 1.0
+        return scale * instructions_of(task.default)
 
     def _best_units(self, task: Task, base: float) -> float:
         known = [r.units for r in self._records.values() if r.task == task.key and r.units]
@@ -312,10 +333,9 @@ class Tuner:
     def _standing(self, trials: int, seconds: float, fresh: int) -> Standing:
         default = best = 0.0
         for task in self.tasks:
-            base = self._default_units(task.key)
-            if base is not None:
-                default += task.calls * base
-                best += task.calls * self._best_units(task, base)
+            base = self._base_units(task)
+            default += task.calls * base
+            best += task.calls * self._best_units(task, base)
         known = self.known
         failed = sum(record.units is None for record in known)
         return Standing(len(known), trials, failed, default, best, seconds, fresh)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import tvm
 from tvm import relax
@@ -9,10 +12,15 @@ from tvm import relax
 import tvm_patch
 from tests.support import DIGITS
 from tvm_patch.analysis import read_network
-from tvm_patch.errors import DoesNotFitError, PlanError
-from tvm_patch.pipeline import Prepared, prepare
+from tvm_patch.board import load_board
+from tvm_patch.errors import DoesNotFitError, PlanError, TuningError
+from tvm_patch.kernel_times import KernelTime, TimesWriter, kernels_digest
+from tvm_patch.micro.measured_on import measured_on
+from tvm_patch.pipeline import Prepared, database_times, prepare, tuned_plan
 from tvm_patch.plan import Requirements, choose_plan
+from tvm_patch.schedules import Instructions
 from tvm_patch.transform import PatchPartition, parse_size, plan_of
+from tvm_patch.tune.tasks import Task, tasks_of
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +94,53 @@ def test_sizes(text: str | int, size_bytes: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(PlanError, match="size"):
         parse_size(text)
+
+
+def _times(tasks: tuple[Task, ...]) -> list[KernelTime]:
+    """Gathering takes 0.7 of the default everywhere."""
+    records = []
+    for task in tasks:
+        for candidate in task.candidates():
+            gathers = candidate.choice.get("form") == "gathered"
+            units = task.default.macs * (0.7 if gathers else 1.0)
+            records.append(
+                KernelTime(
+                    task.key,
+                    candidate.choice,
+                    units,
+                    scratch_bytes=candidate.scratch_bytes,
+                    kernels=kernels_digest(),
+                )
+            )
+    return records
+
+
+def test_a_database_gives_kernels_memory_where_the_arena_has_room(
+    digits: Prepared, tmp_path: Path
+) -> None:
+    options = {"split": 7, "grid": (4, 4), "name": digits.imported.name}
+    plain = plan_of(PatchPartition(**options)(digits.module))
+    assert plain is not None
+    board = load_board("qemu_cortex_m7")
+    writer = TimesWriter(tmp_path, measured_on(board), {})
+    writer.add(_times(tasks_of(digits.network, plain, Instructions.DSP)))
+    plan = plan_of(PatchPartition(**options, database=tmp_path)(digits.module))
+    assert plan is not None and plan.stages == plain.stages
+    assert sum(plan.scratch_bytes.values()) > sum(plain.scratch_bytes.values())
+    assert plan.memory.arena_bytes <= plain.memory.arena_bytes
+    assert plan == tuned_plan(digits, plain, database_times(tmp_path, board), board)
+    given = PatchPartition(plain, database=tmp_path)(digits.module)
+    assert plan_of(given) == plain, "a plan is carried out as it is"
+
+
+def test_a_database_that_knows_nothing_changes_nothing(digits: Prepared, tmp_path: Path) -> None:
+    plain = PatchPartition(split=3, grid=(2, 2))(digits.module)
+    tuned = PatchPartition(split=3, grid=(2, 2), database=tmp_path)(digits.module)
+    assert plan_of(tuned) == plan_of(plain)
+
+
+def test_a_database_of_another_compiler_is_refused(digits: Prepared, tmp_path: Path) -> None:
+    on = replace(measured_on(load_board("qemu_cortex_m7")), compiler="gcc 1.0")
+    TimesWriter(tmp_path, on, {}).add([KernelTime("task", {}, 1.0)])
+    with pytest.raises(TuningError, match=r"another compiler: gcc 1\.0"):
+        PatchPartition(split=3, grid=(2, 2), database=tmp_path)(digits.module)

@@ -14,6 +14,7 @@ from tests.unit.tune.fakes import digits, digits_tasks
 from tvm_patch.board import load_board
 from tvm_patch.schedules import DspConvRow
 from tvm_patch.tune.bench import Bench
+from tvm_patch.tune.estimate import instructions_of
 from tvm_patch.tune.image import write_image
 from tvm_patch.tune.tasks import Candidate
 
@@ -114,12 +115,18 @@ def test_every_task_of_a_network_runs_as_its_default_does(tmp_path: Path) -> Non
     board = load_board("qemu_cortex_m7")
     candidates = []
     for task in digits_tasks():
-        by_form = {each.choice.get("form"): each for each in task.candidates()}
+        by_form = {each.choice.get("form"): each for each in reversed(task.candidates())}
         candidates += list(by_form.values())
     assert {"row", "gathered", "unrolled"} <= {each.choice.get("form") for each in candidates}
     readings = Bench(board, tmp_path).measure(candidates)
     assert [reading.error for reading in readings] == [None] * len(candidates)
     assert digits().network.graph.name == candidates[0].task.model
+    measured = {each.candidate.identity: each.units or 0.0 for each in readings}
+    for each in candidates:
+        default = each.task.candidates()[0]
+        ratio = measured[each.identity] / measured[default.identity]
+        estimated = instructions_of(each.kernel) / instructions_of(default.kernel)
+        assert 0.7 < ratio / estimated < 1.4, each.choice
 
 
 def test_the_same_candidates_give_the_same_bytes(tmp_path: Path) -> None:

@@ -20,11 +20,14 @@ def make_tuner(bench: Any, kept: Kept, **options: Any) -> Tuner:
     return Tuner(digits_tasks(), [bench], kept, times, image_candidates=16, **options)
 
 
-def test_defaults_are_measured_first_and_nothing_twice() -> None:
+@pytest.mark.parametrize("strategy", Strategy)
+def test_no_candidate_is_measured_without_its_default_and_none_twice(strategy: Strategy) -> None:
     tasks, bench, kept = digits_tasks(), FakeBench(), Kept()
-    make_tuner(bench, kept).run(len(tasks) + 20)
-    first = bench.asked[: len(tasks)]
-    assert [each.choice for each in first] == [task.space.default for task in tasks]
+    make_tuner(bench, kept, strategy=strategy).run(len(tasks) + 20)
+    seen: set[str] = set()
+    for each in bench.asked:
+        assert each.choice == each.task.space.default or each.task.key in seen
+        seen.add(each.task.key)
     assert len({each.identity for each in bench.asked}) == len(bench.asked) == len(tasks) + 20
 
 
@@ -40,12 +43,17 @@ def test_all_there_is_gets_measured_and_then_it_ends(strategy: Strategy) -> None
 
 
 def test_evolution_finds_more_than_chance_in_as_many_trials() -> None:
-    trials = len(digits_tasks()) + 48
+    def units(strategy: Strategy, trials: int) -> float:
+        """Of an inference, after so many."""
+        kept = Kept()
+        make_tuner(FakeBench(), kept, strategy=strategy).run(trials)
+        best = {task.key: made_up(task.candidates()[0]) for task in digits_tasks()}
+        for record in kept.records:
+            best[record.task] = min(best[record.task], record.units or 0.0)
+        return sum(task.calls * best[task.key] for task in digits_tasks())
 
-    def ratio(strategy: Strategy, seed: int) -> float:
-        return make_tuner(FakeBench(), Kept(), strategy=strategy, seed=seed).run(trials).ratio
-
-    assert ratio(Strategy.EVOLUTIONARY, 0) < ratio(Strategy.RANDOM, 0)
+    for trials in (12, len(digits_tasks()) + 48):  # before and after trees are trained
+        assert units(Strategy.EVOLUTIONARY, trials) < units(Strategy.RANDOM, trials)
 
 
 def test_the_same_seed_searches_the_same() -> None:
@@ -62,7 +70,7 @@ def test_a_board_lost_costs_the_image_in_flight_and_the_rest_goes_on() -> None:
     with pytest.raises(ConnectionError):
         make_tuner(FakeBench(lost_after=2), kept).run(60)
     before = len(kept.records)
-    assert before == len(digits_tasks()), "two images: 16 defaults, then the others"
+    assert before == 32, "two images"
     bench = FakeBench()
     standing = make_tuner(bench, kept).run(60)
     assert standing.measured == 60 and len(bench.asked) == 60 - before == standing.fresh
@@ -73,7 +81,7 @@ def test_progress_has_best_so_far_and_time_left() -> None:
     make_tuner(FakeBench(), Kept()).run(50, seen.append)
     assert [standing.measured for standing in seen][-1] == 50
     ratios = [standing.ratio for standing in seen]
-    assert ratios == sorted(ratios, reverse=True) and ratios[-1] < 1.0
+    assert ratios[-1] < 1.0
     assert seen[0].seconds_left is not None and seen[-1].seconds_left == 0
 
 
