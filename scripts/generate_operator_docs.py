@@ -120,8 +120,8 @@ _EXAMPLES = (
     Example(
         "qnn.add",
         lambda x: ops.add(x, x, **_ZERO_POINTS, **_BINARY_SCALES),
-        "one operand of the same shape, one per channel, or a constant; a constant that differs from "
-        "row to row only outside of stages",
+        "one operand of the same shape, one per channel, or a constant; one that differs "
+        "from row to row outside of stages only",
     ),
     Example(
         "qnn.subtract", lambda x: ops.subtract(x, x, **_ZERO_POINTS, **_BINARY_SCALES), "as add"

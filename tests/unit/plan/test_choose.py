@@ -291,6 +291,6 @@ def test_a_network_of_views_takes_nothing() -> None:
     shape = (1, 2, 3, 4)
     flat = Operator("flat", "reshape", ("image",), "flat", Access.VIEW, streamable=False)
     tensors = (Tensor("image", shape), Tensor("flat", (1, 24)))
-    graph = Graph("views", tensors, (flat,), ("image",), ("flat",))
+    graph = Graph("views", tensors, (flat,), ("image",), ("flat",), "0" * 64)
     plan = choose_plan(graph, Requirements(objective="memory"))
     assert (plan.slowdown, plan.mac_overhead, plan.stages) == (1.0, 1.0, ())

@@ -57,7 +57,8 @@ class Segments:
         """One segment, an operator on its own without a variant; None where it cannot be."""
         operator = self.graph.operators[begin]
         if operator.access is Access.VIEW:
-            return Segment(begin, end, None, 0, Work(0, 0)) if variant is None else None
+            alive = self.live.floor_bytes(begin, end)
+            return Segment(begin, end, None, alive, Work(0, 0)) if variant is None else None
         stage = None
         if variant is not None:
             stage = variant.stage(self.graph.operators[begin:end], self.fetched)
