@@ -8,7 +8,7 @@ follows what a kernel needs for a patch: bytes for each pixel that it writes, an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
@@ -237,7 +237,7 @@ class _KernelReader:
         if window is not None and maps and _has_axes(call.checked_type, _after(window, maps[0])):
             written = _after(window, maps[0])
         is_view = set(names) <= _VIEWS
-        usage = Usage() if is_view else self._usage(call)
+        usage = Usage() if is_view else self._usage(call, [i for at in places for i in at])
         last_reads = tuple(
             max(usage.last_reads.get(i, usage.phases - 1) for i in at) for at in places
         )
@@ -321,13 +321,45 @@ class _KernelReader:
             window, anchor = found, call
         return window, anchor
 
-    def _usage(self, call: Any) -> Usage:
-        """When a kernel uses its buffers."""
+    def _usage(self, call: Any, activations: Collection[int]) -> Usage:
+        """When a kernel uses its buffers; ``activations`` are those of its parameters."""
         if not isinstance(call.op, relay.Function):
             return Usage()
-        lowered = te_compiler.get().lower(call.op, self._target)
+        function = _without_constant_parts(call.op, activations)
+        lowered = te_compiler.get().lower(function, self._target)
         primitives = list(lowered.funcs.functions.values())
         return usage_of(primitives[0]) if len(primitives) == 1 else Usage()
+
+
+def _without_constant_parts(function: Any, activations: Collection[int]) -> Any:
+    """The kernel as it is where TVM has folded what depends on weights only.
+
+    Parameters keep their places; what would have been folded comes behind them.
+    """
+    folding = _Folding([function.params[i] for i in activations])
+    body = folding.visit(function.body)
+    if not folding.folded:
+        return function
+    parameters = [*function.params, *folding.folded]
+    changed = relay.Function(parameters, body, function.ret_type, attrs=function.attrs)
+    typed = relay.transform.InferType()(tvm.IRModule.from_expr(changed))
+    return typed["main"]
+
+
+class _Folding(relay.ExprMutator):  # type: ignore[misc]  # TVM is not typed
+    """Puts a parameter in place of each call that depends on no activation."""
+
+    def __init__(self, activations: Collection[Any]) -> None:
+        super().__init__()
+        self._activations = activations
+        self.folded: list[Any] = []
+
+    def visit_call(self, call: Any) -> Any:
+        """A call as it is, or a parameter in its place."""
+        if any(variable in self._activations for variable in relay.analysis.free_vars(call)):
+            return super().visit_call(call)
+        self.folded.append(relay.Var(f"folded_{len(self.folded)}", call.checked_type))
+        return self.folded[-1]
 
 
 def _under_window(call: Any, anchor: Any) -> frozenset[int] | None:
