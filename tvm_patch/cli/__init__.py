@@ -9,6 +9,12 @@ from tvm_patch.errors import ToolMissingError
 
 def main() -> None:
     """Entry point of ``tvm-patch``."""
+    if sys.version_info < (3, 11):
+        sys.stderr.write(
+            "error: the command line needs Python 3.11 or newer\n"
+            "  on this Python the planner (tvm_patch.plan) and the pass for Relay run\n"
+        )
+        raise SystemExit(ToolMissingError.exit_code)
     try:
         from tvm_patch.cli.app import app
     except ModuleNotFoundError as error:

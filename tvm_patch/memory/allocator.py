@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.deadline import Deadline
 from tvm_patch.errors import DoesNotFitError
 from tvm_patch.memory.algorithms import SearchLimits, find_algorithm
@@ -62,9 +63,9 @@ def allocate(
 
     limits = SearchLimits(peak.live_bytes, seed, time_limit_s, deadline)
     packing = solve(problem, build_conflicts(problem), limits)
-    ends = [b.size_bytes + o for b, o in zip(problem.buffers, packing.offsets, strict=True)]
+    ends = [b.size_bytes + o for b, o in zip_strict(problem.buffers, packing.offsets)]
     allocation = Allocation(
-        offsets_bytes={b.name: o for b, o in zip(problem.buffers, packing.offsets, strict=True)},
+        offsets_bytes={b.name: o for b, o in zip_strict(problem.buffers, packing.offsets)},
         arena_bytes=max(ends),
         algorithm=algorithm,
         lower_bound_bytes=peak.live_bytes,

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tvm_patch.compat import SLOTS
 from tvm_patch.memory.pieces import Piece
 from tvm_patch.memory.problem import Buffer, Problem
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Peak:
     """The step that needs the most memory.
 

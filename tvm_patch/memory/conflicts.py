@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tvm_patch.compat import SLOTS
 from tvm_patch.memory.problem import Problem
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class ConflictGraph:
     """Buffers that are live together, by index into ``problem.buffers``.
 

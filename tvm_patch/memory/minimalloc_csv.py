@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.errors import PlanError
 from tvm_patch.memory.pieces import Piece, merge_pieces
 from tvm_patch.memory.problem import Allocation, Buffer, Offsets, Problem
@@ -126,7 +127,7 @@ def parse_csv(
         fields = line.split(",")
         if len(fields) != len(columns):
             raise PlanError(f"{where}: {len(fields)} fields, the header has {len(columns)}")
-        row = dict(zip(columns, fields, strict=True))
+        row = dict(zip_strict(columns, fields))
         buffer = _parse_buffer(row, where, upper_is_inclusive)
         if buffer.name in buffers:
             raise PlanError(f"{where}: a second buffer named {buffer.name!r}")
@@ -177,7 +178,7 @@ def _parse_header(line: str, source: str) -> tuple[list[str], bool]:
     names = line.split(",")
     upper_is_inclusive = "end" in names
     columns = ["upper" if name == "end" else _SYNONYMS.get(name, name) for name in names]
-    for name, column in zip(names, columns, strict=True):
+    for name, column in zip_strict(names, columns):
         if column not in _KNOWN:
             raise PlanError(f"{where}: unknown column {name!r}", hint=f"known: {','.join(_KNOWN)}")
         if columns.count(column) > 1:

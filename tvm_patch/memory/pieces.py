@@ -7,13 +7,14 @@ bytes, and two buffers may overlap as long as none of their pieces do.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+from tvm_patch.compat import SLOTS, bisect_left
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, **SLOTS)
 class Piece:
     """The bytes of a buffer that are live during some steps.
 

@@ -7,16 +7,16 @@ whoever makes the problem merges them.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NoReturn
+from typing import Any, Dict, NoReturn
 
+from tvm_patch.compat import SLOTS, bisect_left
 from tvm_patch.memory.pieces import Piece, check_pieces, forbidden_by_pieces, merge_pieces
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Buffer:
     """A block of memory that is in use, as a whole or in pieces, during an interval of steps.
 
@@ -131,7 +131,7 @@ class Buffer:
         return forbidden_by_pieces(self.live_pieces, other.live_pieces)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Problem:
     """Buffers that have to share one arena.
 
@@ -169,7 +169,7 @@ class Problem:
         return max((buffer.alignment_bytes for buffer in self.buffers), default=1)
 
 
-class Offsets(dict[str, int]):
+class Offsets(Dict[str, int]):
     """Offsets in bytes by buffer name; read-only, so that a validated layout stays as it is.
 
     A dict by type, so that ``json``, ``dataclasses.asdict`` and ``pickle`` take it as it stands.
@@ -188,7 +188,7 @@ class Offsets(dict[str, int]):
         return (Offsets, (dict(self),))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Allocation:
     """Where every buffer of a problem lies.
 

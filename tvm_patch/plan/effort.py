@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
+from tvm_patch.compat import pairwise
 from tvm_patch.plan.graph import Operator
 from tvm_patch.plan.layout.group import Group, OperatorLayout
 from tvm_patch.plan.layout.stage import FETCH

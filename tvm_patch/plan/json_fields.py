@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from enum import StrEnum
 from typing import Any, TypeVar
+
+from tvm_patch.compat import StrEnum
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
 
+from tvm_patch.compat import StrEnum
 from tvm_patch.errors import PlanError
 from tvm_patch.plan.json_fields import Fields
 

@@ -15,6 +15,7 @@ from typing import Any
 import tvm
 from tvm import relay
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.plan import Window
 
 _ELEMENTWISE_PATTERNS = (0, 1)  # TOpPattern kElemWise and kBroadcast
@@ -248,7 +249,7 @@ def _elementwise(call: Any, activations: Sequence[Any], layout: Layout) -> Readi
         axes = _axes_of_parameter(call, len(shape))
         if any(
             extent > 1 and axis in (layout.rows, layout.cols)
-            for axis, extent in zip(axes, shape, strict=True)
+            for axis, extent in zip_strict(axes, shape)
         ):
             return "a parameter differs from pixel to pixel"
     return Reading(Window())

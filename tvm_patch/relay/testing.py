@@ -13,6 +13,8 @@ import numpy as np
 import tvm
 from tvm import relay
 
+from tvm_patch.compat import zip_strict
+
 Layout = Literal["NCHW", "NHWC"]
 Precision = Literal["float32", "int8"]
 
@@ -211,7 +213,7 @@ class Builder:
         self, x: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
     ) -> tuple[int, int, int, int]:
         before, after = [], []
-        for size, k, s, d in zip(self.size(x), kernel, stride, dilation, strict=True):
+        for size, k, s, d in zip_strict(self.size(x), kernel, stride, dilation):
             total = max(0, (-(-size // s) - 1) * s + (k - 1) * d + 1 - size)
             before.append(total // 2)
             after.append(total - total // 2)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.deadline import Deadline
 from tvm_patch.errors import ToolMissingError
 from tvm_patch.memory.algorithms.hill_climb import pack_hill_climb
@@ -107,7 +108,7 @@ def _solve(
         return Packing(hint_offsets)
     offsets = [
         solver.value(slot) * buffer.alignment_bytes
-        for slot, buffer in zip(slots, problem.buffers, strict=True)
+        for slot, buffer in zip_strict(slots, problem.buffers)
     ]
     return Packing(offsets, optimal=status == cp_model.OPTIMAL)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from operator import itemgetter
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.memory.algorithms.first_fit import FirstFit
 from tvm_patch.memory.algorithms.interface import Packing, SearchLimits
 from tvm_patch.memory.conflicts import ConflictGraph
@@ -41,7 +42,7 @@ def order_by_conflict(problem: Problem, graph: ConflictGraph) -> list[int]:
     sizes = [buffer.size_bytes for buffer in problem.buffers]
     pressure = [
         size + sum(sizes[j] for j in {triple[0] for triple in around})
-        for size, around in zip(sizes, graph.neighbours, strict=True)
+        for size, around in zip_strict(sizes, graph.neighbours)
     ]
     return sorted(range(len(sizes)), key=lambda i: (-pressure[i], -sizes[i], i))
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tvm_patch.compat import SLOTS
 from tvm_patch.deadline import Deadline
 from tvm_patch.memory.conflicts import ConflictGraph
 from tvm_patch.memory.problem import Problem
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class SearchLimits:
     """How hard an algorithm may try.
 
@@ -33,7 +34,7 @@ class SearchLimits:
     deadline: Deadline | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, **SLOTS)
 class Packing:
     """An algorithm's answer, by index into ``problem.buffers``.
 

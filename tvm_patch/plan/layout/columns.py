@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.errors import PlanError
 from tvm_patch.plan.graph import Access, Graph, Operator
 from tvm_patch.plan.record import BufferMode
@@ -178,7 +179,7 @@ def column_steps(
     """
     paces = _paces(operators, run, inside)
     widths = [graph.tensor[operator.output].width for operator in operators]
-    by_name = dict(zip((operator.name for operator in operators), widths, strict=True))
+    by_name = dict(zip_strict((operator.name for operator in operators), widths))
     first = min(
         -(-(1 - ahead) // pace) - 1 for pace, ahead, _ in (paces[op.name] for op in operators)
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 
+from tvm_patch.compat import pairwise
 from tvm_patch.errors import PlanError
 from tvm_patch.plan.graph import Access, Graph, Operator
 from tvm_patch.plan.layout.checks import checked_modes, stage_operators
@@ -165,7 +165,7 @@ def stage_group(graph: Graph, stage: StagePlan, name: str) -> Group:
             f"stage {name}: operator {full_width[0]} cannot run in tiles narrower than its map",
             hint=f"make the stage's tiles {tiled.width} columns wide",
         )
-    for often, seldom in itertools.pairwise(group.rates):
+    for often, seldom in pairwise(group.rates):
         if often % seldom:
             raise PlanError(
                 f"stage {name}: its branches run {often} and {seldom} times for each tile",

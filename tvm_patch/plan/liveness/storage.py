@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.memory import Buffer, Piece, Problem
 from tvm_patch.plan.graph import Access, Graph
 from tvm_patch.plan.layout.group import Group, OperatorLayout
@@ -159,7 +160,7 @@ def _pieces(
     changes = sorted({first, *begins, *ends})
     pieces: list[Piece] = []
     begin, end = 0, size_bytes if not growth else 0
-    for tick, following in zip(changes, [*changes[1:], last + 1], strict=True):
+    for tick, following in zip_strict(changes, [*changes[1:], last + 1]):
         begin, end = begins.get(tick, begin), ends.get(tick, end)
         if tick > last or begin >= end:
             continue

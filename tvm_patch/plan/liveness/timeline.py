@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.memory import Piece, merge_pieces
 from tvm_patch.plan.graph import Access, Graph
 from tvm_patch.plan.layout.group import Group, OperatorLayout
@@ -63,7 +64,7 @@ class Timeline:
         self._spans: dict[str, tuple[int, int]] = {}
         base = 0
         for group in groups:
-            for unit, layout in zip(group.unit_of, group.operators, strict=True):
+            for unit, layout in zip_strict(group.unit_of, group.operators):
                 offsets = tuple(tick for tick, number in enumerate(group.order) if number == unit)
                 self._places[layout.operator.name] = _Place(group, base, offsets)
             length = group.steps * len(group.order)
@@ -79,7 +80,7 @@ class Timeline:
         self, group: Group, first: str, last: str, size_bytes: int, positions: range
     ) -> tuple[tuple[int, int], tuple[Piece, ...]]:
         """From one operator to another each time that they run at one of ``positions``."""
-        ticks = list(zip(self._places[first].ticks, self._places[last].ticks, strict=True))
+        ticks = list(zip_strict(self._places[first].ticks, self._places[last].ticks))
         if group.steps == 1 and len(group.rates) == 1:
             return ticks[0], ()
         assert group.tiling is not None
@@ -175,7 +176,7 @@ class Timeline:
         if place.group.accumulates:
             # The sums are there, and all needed, from the first row on.
             return []
-        return list(zip(place.ticks, counted_growth(place.group), strict=True))
+        return list(zip_strict(place.ticks, counted_growth(place.group)))
 
     def shrinkage(self, name: str) -> list[tuple[int, int]]:
         """(tick, begin in bytes) as the rows of a whole tensor are used up; empty if all at once.

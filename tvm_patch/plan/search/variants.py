@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.plan.graph import Access, Graph, Operator
 from tvm_patch.plan.layout.stage import NOT_STEPPED
 from tvm_patch.plan.record import StagePlan
@@ -235,7 +236,7 @@ def neighbouring_runs(
     for place in places[:-1]:
         ends = [each for each in places if each not in joined ^ {place}]
         begins = [places.start, *(end + 1 for end in ends[:-1])]
-        units = [range(first, end + 1) for first, end in zip(begins, ends, strict=True)]
+        units = [range(first, end + 1) for first, end in zip_strict(begins, ends)]
         together = _runs_of(operators, units)
         if together and sum(last - first for first, last in together) == len(joined ^ {place}):
             yield together
