@@ -19,15 +19,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relay
-from tvm.relay.backend import Executor, Runtime
 
 from tvm_patch.relay import PatchPartition, estimate_workspace_bytes, plan_of
 from tvm_patch.relay.reader import read_function
+from tvm_patch.relay.running import build_with_usmp, random_input, run
 from tvm_patch.relay.testing import mobilenet_v2, resnet8
 
 MODELS: dict[str, Callable[[], tvm.IRModule]] = {
@@ -89,42 +87,9 @@ HEADER = [
 ]
 
 
-def build(mod: tvm.IRModule, target: str, algorithm: str) -> tuple[int, int]:
-    """Workspace and constants in bytes, of an AOT build with USMP."""
-    config = {
-        "tir.usmp.enable": True,
-        "tir.usmp.algorithm": algorithm,
-        "tir.disable_vectorize": True,
-    }
-    options = {"interface-api": "c", "unpacked-api": True, "link-params": False}
-    executor = Executor("aot", options)
-    with tvm.transform.PassContext(opt_level=3, config=config):
-        built = relay.build(mod, target=target, executor=executor, runtime=Runtime("crt"))
-    sizes = [0, 0]
-    for pool in built.executor_codegen_metadata.pool_inputs.values():
-        is_workspace = isinstance(pool.pool_info, tvm.ir.memory_pools.WorkspacePoolInfo)
-        sizes[0 if is_workspace else 1] += int(pool.allocated_size)
-    return sizes[0], sizes[1]
-
-
-def run(mod: tvm.IRModule, values: Any) -> Any:
-    """The output on Relay's graph executor."""
-    # These passes evaluate and rewrite constants: most of the time, and no other result.
-    slow = ["FoldConstant", "SimplifyExpr", "AlterOpLayout"]
-    with tvm.transform.PassContext(opt_level=2, disabled_pass=slow):
-        executor = relay.create_executor("graph", mod=mod, target="llvm", device=tvm.cpu())
-        return executor.evaluate()(values).numpy()
-
-
 def compare(mod: tvm.IRModule, patched: tvm.IRModule) -> str:
     """How the outputs differ."""
-    kind = mod["main"].params[0].checked_type
-    shape = [int(extent) for extent in kind.shape]
-    random = np.random.default_rng(0)
-    if kind.dtype == "float32":
-        values = random.normal(size=shape).astype("float32")
-    else:
-        values = random.integers(-128, 128, shape).astype(kind.dtype)
+    values = random_input(mod)
     expected, got = run(mod, values), run(patched, values)
     if np.array_equal(expected, got):
         return "equal"
@@ -142,8 +107,8 @@ def measure(name: str, options: argparse.Namespace) -> Row:
     pass_s = time.perf_counter() - begin
     plan = plan_of(patched)
     assert plan is not None
-    before, constants_before = build(mod, options.target, options.algorithm)
-    after, constants_after = build(patched, options.target, options.algorithm)
+    before = build_with_usmp(mod, **common)
+    after = build_with_usmp(patched, **common)
     stage = plan.stages[0] if plan.stages else None
     grid = (1, 1)
     if stage is not None:
@@ -152,15 +117,15 @@ def measure(name: str, options: argparse.Namespace) -> Row:
         grid = (-(-output.height // stage.tile_h), -(-output.width // stage.tile_w))
     return Row(
         name,
-        before,
+        before.workspace_bytes,
         estimate_workspace_bytes(mod, **common),
-        after,
+        after.workspace_bytes,
         plan.memory.arena_bytes,
         plan.mac_overhead,
         0 if stage is None else len(stage.operators),
         grid,
-        constants_before,
-        constants_after,
+        before.constant_bytes,
+        after.constant_bytes,
         "-" if options.no_run else compare(mod, patched),
         pass_s,
     )

@@ -10,15 +10,11 @@ import pytest
 import tvm
 from tvm import relay
 
-from tests.relay.running import (
-    assert_equal_outputs,
-    random_input,
-    run,
-    usmp_workspace_bytes,
-)
+from tests.relay.running import assert_equal_outputs, estimated_buffers, packed_by_usmp
 from tvm_patch.errors import DoesNotFitError, PlanError, TvmPatchError, UnsupportedShapeError
 from tvm_patch.plan import Plan
 from tvm_patch.relay import PatchPartition, estimate_workspace_bytes, plan_of, stage_ends
+from tvm_patch.relay.running import build_with_usmp, random_input, run
 from tvm_patch.relay.testing import Builder, mobilenet_v2, resnet8
 
 CORTEX_M = "c -keys=arm_cpu,cpu -device=arm_cpu"
@@ -48,19 +44,49 @@ def _planned(mod: tvm.IRModule) -> Plan:
 )
 def test_the_estimate_is_what_usmp_needs(layout: str, precision: str, target: str) -> None:
     mod = _small(layout, precision)
-    before = usmp_workspace_bytes(mod, target)
+    before = build_with_usmp(mod, target).workspace_bytes
     assert estimate_workspace_bytes(mod, target=target) == pytest.approx(before, rel=0.05)
     split = stage_ends(mod, target=target)[-2].split
     patched = PatchPartition(split=split, grid=(2, 2), target=target)(mod)
-    after = usmp_workspace_bytes(patched, target)
+    after = build_with_usmp(patched, target).workspace_bytes
     assert _planned(patched).memory.arena_bytes == pytest.approx(after, rel=0.05)
     assert after < 0.75 * before
+
+
+def _bottlenecks() -> tvm.IRModule:
+    """Blocks of MobileNetV2 in int8, whose maps are cast for each layer."""
+    net = Builder("NHWC", "int8")
+    x = net.conv(net.input(32, 32, 3), 8, stride=(2, 2))
+    for _ in range(2):
+        y = net.conv(x, 24, (1, 1))
+        y = net.conv(y, 24, groups=24, stride=(2, 2))
+        x = net.conv(y, 8, (1, 1), activation="none")
+    return net.module(net.classifier(x, 10))
+
+
+@pytest.mark.parametrize(
+    ("make", "split", "grid"),
+    [
+        (_small, 0, None),
+        (_small, 17, (2, 2)),  # ends where branches have met
+        (_bottlenecks, 8, (2, 2)),  # what is joined is cast for the next layer
+    ],
+)
+def test_buffers_are_those_that_usmp_packs(make: Any, split: int, grid: Any) -> None:
+    """All of them, and what they are live with: the greedy algorithms break ties by that."""
+    mod = make()
+    patched = PatchPartition(split=split, grid=grid)(mod) if split else mod
+    packed = packed_by_usmp(patched)
+    plan = plan_of(patched)
+    assert estimated_buffers(mod, plan) == packed.buffers
+    estimate = estimate_workspace_bytes(mod) if plan is None else plan.memory.arena_bytes
+    assert estimate == pytest.approx(packed.workspace_bytes, rel=0.01)
 
 
 def test_resnet8() -> None:
     mod = resnet8("int8")
     patched = relay.transform.PatchPartition()(mod)
-    after = usmp_workspace_bytes(patched)
+    after = build_with_usmp(patched).workspace_bytes
     assert _planned(patched).memory.arena_bytes == pytest.approx(after, rel=0.05)
     assert after < 0.55 * estimate_workspace_bytes(mod)
     assert_equal_outputs(mod, patched)
@@ -71,7 +97,7 @@ def test_hill_climbing_is_estimated_too() -> None:
     patched = PatchPartition(algorithm="hill_climb", split=stage_ends(mod)[-2].split, grid=(2, 1))(
         mod
     )
-    after = usmp_workspace_bytes(patched, algorithm="hill_climb")
+    after = build_with_usmp(patched, algorithm="hill_climb").workspace_bytes
     assert _planned(patched).memory.arena_bytes == pytest.approx(after, rel=0.05)
 
 

@@ -1,54 +1,76 @@
-"""Running Relay modules: on Relay's own executor, and through USMP."""
+"""What the tests in Relay compare: outputs, and the buffers that USMP packs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relay
-from tvm.relay.backend import Executor, Runtime
 
-# Both evaluate and rewrite constants, which takes most of the time and changes no result.
-_SLOW_PASSES = ["FoldConstant", "SimplifyExpr", "AlterOpLayout"]
+from tvm_patch.plan import Plan
+from tvm_patch.relay.choose import Chooser, planned_cut
+from tvm_patch.relay.kernels import read_kernels
+from tvm_patch.relay.reader import read_function
+from tvm_patch.relay.running import build_with_usmp, random_input, run
+from tvm_patch.relay.workspace import workspace_problem
 
-
-def random_input(mod: tvm.IRModule, seed: int = 0) -> Any:
-    """Values for the network's only input."""
-    kind = mod["main"].params[0].checked_type
-    shape = [int(extent) for extent in kind.shape]
-    random = np.random.default_rng(seed)
-    if kind.dtype == "float32":
-        return random.normal(size=shape).astype("float32")
-    return random.integers(-128, 128, shape).astype(kind.dtype)
+_recorded: list[Any] = []
 
 
-def run(mod: tvm.IRModule, values: Any, *, disabled: list[str] | None = None) -> Any:
-    """The output of ``main`` on Relay's graph executor."""
-    passes = _SLOW_PASSES if disabled is None else disabled
-    with tvm.transform.PassContext(opt_level=2, disabled_pass=passes):
-        executor = relay.create_executor("graph", mod=mod, target="llvm", device=tvm.cpu())
-        return executor.evaluate()(values).numpy()
+@tvm.register_func("tir.usmp.algo.recording", override=True)
+def _recording(buffers: Any, pressure: Any) -> Any:
+    _recorded[:] = buffers
+    return tvm.get_global_func("tir.usmp.algo.greedy_by_size")(buffers, pressure)
 
 
-def usmp_workspace_bytes(
-    mod: tvm.IRModule, target: str = "c", algorithm: str = "greedy_by_size"
-) -> int:
-    """Build as microTVM does; what USMP says the workspace pool of the main function is."""
-    config = {
-        "tir.usmp.enable": True,
-        "tir.usmp.algorithm": algorithm,
-        "tir.disable_vectorize": True,
+@dataclass(frozen=True)
+class Packed:
+    """USMP's pool, and its buffers as (bytes, how many others are live with it), sorted."""
+
+    workspace_bytes: int
+    buffers: list[tuple[int, int]]
+
+
+def packed_by_usmp(mod: tvm.IRModule, target: str = "c") -> Packed:
+    """Build as microTVM does, and look at what USMP was given."""
+    pools = build_with_usmp(mod, target, custom_algorithm="recording")
+    workspaces = {
+        buffer.name_hint
+        for buffer in _recorded
+        if any(
+            isinstance(pool, tvm.ir.memory_pools.WorkspacePoolInfo)
+            for pool in buffer.pool_candidates
+        )
     }
-    options = {"interface-api": "c", "unpacked-api": True, "link-params": False}
-    executor = Executor("aot", options)
-    with tvm.transform.PassContext(opt_level=3, config=config):
-        built = relay.build(mod, target=target, executor=executor, runtime=Runtime("crt"))
-    pools = built.executor_codegen_metadata.pool_inputs.values()
-    return sum(
-        int(pool.allocated_size)
-        for pool in pools
-        if isinstance(pool.pool_info, tvm.ir.memory_pools.WorkspacePoolInfo)
+    counted = [
+        (int(buffer.size_bytes), sum(other.name_hint in workspaces for other in buffer.conflicts))
+        for buffer in _recorded
+        if buffer.name_hint in workspaces
+    ]
+    return Packed(pools.workspace_bytes, sorted(counted))
+
+
+def estimated_buffers(
+    mod: tvm.IRModule, plan: Plan | None, target: str = "c"
+) -> list[tuple[int, int]]:
+    """The planner's buffers for a module and the plan it is about to get, as in :class:`Packed`."""
+    network = read_function(mod["main"])
+    inputs = {name: network.graph.tensor[name] for name in network.graph.inputs}
+    kernels = read_kernels(mod, inputs, tvm.target.Target(target))
+    chooser = Chooser(network, kernels, "greedy_by_size", io_in_workspace=False)
+    cut = None if plan is None else planned_cut(chooser, plan)
+    problem = workspace_problem(kernels, None if cut is None else cut.kernels)
+    return sorted(
+        (
+            a.size_bytes,
+            sum(
+                a.first_use <= b.last_use and b.first_use <= a.last_use
+                for b in problem.buffers
+                if b is not a
+            ),
+        )
+        for a in problem.buffers
     )
 
 

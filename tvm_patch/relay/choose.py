@@ -52,7 +52,7 @@ class Cut:
     @property
     def patches(self) -> int:
         """How many patches there are."""
-        return len(self.kernels.tiles)
+        return sum(len(row) for row in self.kernels.tiles)
 
 
 class Chooser:
@@ -103,16 +103,23 @@ class Chooser:
         graph = self.network.graph
         stage = patch_stage(graph.operators[: end + 1], tile_h, tile_w)
         operators = self._kernel_stage(end)
-        tiles = tuple(tile for row in tile_blocks(graph, stage) for tile in row)
-        macs = sum(patch_of(graph, graph.operators[: end + 1], tile).macs for tile in tiles)
+        tiles = tuple(tuple(row) for row in tile_blocks(graph, stage))
+        macs = sum(
+            patch_of(graph, graph.operators[: end + 1], tile).macs for row in tiles for tile in row
+        )
         whole = sum(operator.macs for operator in graph.operators[: end + 1])
         total = graph.macs
         pixel_bytes = graph.tensor[graph.operators[end].output].pixel_bytes
         return Cut(
             stage,
-            KernelStage(operators, tiles, pixel_bytes),
+            KernelStage(operators, tiles, pixel_bytes, self.joins_apart(end)),
             (total - whole + macs) / total if total else 1.0,
         )
+
+    def joins_apart(self, end: int) -> bool:
+        """Whether patches of a stage are best joined by kernels of their own."""
+        last = self._kernel_stage(end)[-1]
+        return not self._kernels.kernels[last.name].is_blocked
 
     def pack(self, cut: Cut) -> Allocation:
         """The workspace with a stage in patches."""

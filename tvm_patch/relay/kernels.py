@@ -18,6 +18,7 @@ import tvm
 from tvm import relay
 from tvm.relay.backend import te_compiler
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.plan import Access, Graph, Operator, Tensor, Window
 from tvm_patch.relay.lowered import Usage, element_bytes, usage_of
 from tvm_patch.relay.operators import attribute_names, op_name, padding_of, window_from
@@ -86,6 +87,8 @@ class Kernel:
         Whether it reads each pixel at the place that it writes, so that a slice becomes part of it.
     is_view : bool
         Whether it is a reshape, for which nothing is allocated.
+    is_blocked : bool
+        Whether its map has its channels in blocks (NCHWc).
     """
 
     scratch: tuple[Scratch, ...] = ()
@@ -97,6 +100,7 @@ class Kernel:
     is_pad: bool = False
     moves_only: bool = False
     is_view: bool = False
+    is_blocked: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,13 +136,10 @@ def read_kernels(
         That of the build to come.
     """
     config = dict(tvm.transform.PassContext.current().config)
-    with (
-        _quiet(),
-        tvm.transform.PassContext(
-            opt_level=opt_level, config=config, disabled_pass=_PASSES_LEFT_OUT
-        ),
-        target,
-    ):
+    context = tvm.transform.PassContext(
+        opt_level=opt_level, config=config, disabled_pass=_PASSES_LEFT_OUT
+    )
+    with _quiet(), context, target:
         functions = {
             variable: _OwnAttributes().visit(function)
             for variable, function in mod.functions.items()
@@ -157,7 +158,7 @@ def _quiet() -> Iterator[None]:
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in zip_strict(loggers, levels):
             logger.setLevel(level)
 
 
@@ -230,7 +231,7 @@ class _KernelReader:
         under = _under_window(call, anchor)
         maps = [
             self._tensors[tensor]
-            for tensor, at in zip(inputs, places, strict=True)
+            for tensor, at in zip_strict(inputs, places)
             if self._tensors[tensor].is_map and (under is None or under.intersection(at))
         ]
         written = None
@@ -291,6 +292,7 @@ class _KernelReader:
             pixelwise=pixelwise,
             is_pad="nn.pad" in names and not _windows(names),
             moves_only=not _windows(names) and "nn.pad" not in names,
+            is_blocked=len(call.checked_type.shape) == 5,
         )
         return operator, kernel
 

@@ -112,7 +112,9 @@ class _PatchPartition:
         chooser = _chooser(typed, network, self._target, self._algorithm)
         plan = self._choose(chooser)
         if plan.stages:
-            body = patched_function(typed[_MAIN], network, plan.stages[0])
+            stage = plan.stages[0]
+            apart = chooser.joins_apart(len(stage.operators) - 1)
+            body = patched_function(typed[_MAIN], network, stage, joins_apart=apart)
             typed.update_func(typed.get_global_var(_MAIN), body)
             typed = relay.transform.InferType()(typed)
         return typed.with_attr(PLAN_ATTRIBUTE, tvm.runtime.String(plan.to_json()))

@@ -1,4 +1,4 @@
-"""Writing a stage as patches: strided slices, the same operators, and concatenations."""
+"""Writing a stage as patches: strided slices, the same operators, and joins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ _WINDOW_ATTRIBUTES = {
 }
 
 
-def patched_function(function: Any, network: Network, stage: StagePlan) -> Any:
+def patched_function(
+    function: Any, network: Network, stage: StagePlan, *, joins_apart: bool = True
+) -> Any:
     """The function with a stage written as patches.
 
     Parameters
@@ -32,6 +34,11 @@ def patched_function(function: Any, network: Network, stage: StagePlan) -> Any:
         Its graph.
     stage : StagePlan
         A run of its operators, in tiles.
+    joins_apart : bool
+        Whether a join is a kernel of its own. Fused with what comes before and behind, it holds
+        all strips, the joined map and its casts at the same time. But TVM lays maps out anew
+        around a kernel that is given: a network in blocks of channels (NCHWc) wants its joins
+        as they are.
 
     Returns
     -------
@@ -41,13 +48,17 @@ def patched_function(function: Any, network: Network, stage: StagePlan) -> Any:
     graph = network.graph
     operators = [graph.operators[graph.operator_index[name]] for name in stage.operators]
     writer = _PatchWriter(network, operators)
-    strips = [
-        [writer.patch(patch_of(graph, operators, tile), tile) for tile in row]
-        for row in tile_blocks(graph, stage)
-    ]
     output = operators[-1].output
     layout = network.layouts[output]
-    whole = _joined([_joined(strip, layout.cols) for strip in strips], layout.rows)
+    join = _joined_apart if joins_apart else _joined
+    strips, strip_kinds = [], []
+    for tiles in tile_blocks(graph, stage):
+        patches = [writer.patch(patch_of(graph, operators, tile), tile) for tile in tiles]
+        kinds = [_kind(network, output, tile) for tile in tiles]
+        strips.append(join(patches, kinds, layout.cols))
+        strip = Block(tiles[0].rows, Interval(tiles[0].cols.start, tiles[-1].cols.stop))
+        strip_kinds.append(_kind(network, output, strip))
+    whole = join(strips, strip_kinds, layout.rows)
     return _Replace({network.expressions[output]: whole}).visit(function)
 
 
@@ -108,8 +119,26 @@ def _whole(tensor: Tensor) -> Block:
     return Block(Interval(0, tensor.height), Interval(0, tensor.width))
 
 
-def _joined(parts: list[Any], axis: int) -> Any:
+def _kind(network: Network, name: str, block: Block) -> Any:
+    """The type of a block of a tensor."""
+    kind, layout = network.expressions[name].checked_type, network.layouts[name]
+    shape = list(kind.shape)
+    shape[layout.rows], shape[layout.cols] = block.rows.size, block.cols.size
+    return relay.TensorType(shape, kind.dtype)
+
+
+def _joined(parts: list[Any], _kinds: list[Any], axis: int) -> Any:
+    """The parts side by side."""
     return parts[0] if len(parts) == 1 else relay.concatenate(parts, axis=axis)
+
+
+def _joined_apart(parts: list[Any], kinds: list[Any], axis: int) -> Any:
+    """The parts side by side, by a kernel that TVM fuses with no other."""
+    if len(parts) == 1:
+        return parts[0]
+    parameters = [relay.var(f"part_{i}", kind) for i, kind in enumerate(kinds)]
+    join = relay.Function(parameters, relay.concatenate(parameters, axis=axis))
+    return relay.Call(join.with_attr("Primitive", tvm.tir.IntImm("int32", 1)), parts)
 
 
 def _again(call: Any, replacements: Mapping[Any, Any], padding: Padding, layout: Layout) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tvm_patch.compat import zip_strict
 from tvm_patch.errors import PlanError
 from tvm_patch.memory import Allocation, Buffer, Problem, allocate, lower_bound_bytes, validate
 from tvm_patch.plan import Operator, Tensor
@@ -42,15 +43,19 @@ class KernelStage:
     ----------
     operators : tuple of Operator
         Its kernels in execution order.
-    tiles : tuple of Block
-        Of its output, in the order in which patches are made.
+    tiles : tuple of tuple of Block
+        Of its output, in the order in which patches are made: those of a row are joined first.
     patch_pixel_bytes : int
-        Of a patch's output, which may have another type than the joined map.
+        Of a patch's output, which may have another type than what the last kernel makes where all
+        is whole: a cast for the next layer is part of it there, and comes behind the join here.
+    joins_apart : bool
+        Whether each join is a kernel of its own; else all are one, which runs behind all patches.
     """
 
     operators: tuple[Operator, ...]
-    tiles: tuple[Block, ...]
+    tiles: tuple[tuple[Block, ...], ...]
     patch_pixel_bytes: int
+    joins_apart: bool = True
 
 
 def workspace_problem(
@@ -192,11 +197,11 @@ class _Schedule:
         for step in self.steps:
             times.append(start)
             start += step.kernel.phases
-        first = [t + step.kernel.first_write for t, step in zip(times, self.steps, strict=True)]
-        last = [t + step.kernel.phases - 1 for t, step in zip(times, self.steps, strict=True)]
-        for time, step in zip(times, self.steps, strict=True):
+        first = [t + step.kernel.first_write for t, step in zip_strict(times, self.steps)]
+        last = [t + step.kernel.phases - 1 for t, step in zip_strict(times, self.steps)]
+        for time, step in zip_strict(times, self.steps):
             reads = step.kernel.last_reads or (step.kernel.phases - 1,) * len(step.inputs)
-            for read, phase in zip(step.inputs, reads, strict=True):
+            for read, phase in zip_strict(step.inputs, reads):
                 last[read] = max(last[read], time + phase)
         buffers = []
         names = _Names()
@@ -206,7 +211,7 @@ class _Schedule:
                 stop = start - 1 if i in outputs else last[i]
                 name = names.unique(f"sid_{i + 1 - self._inputs}")
                 buffers.append(Buffer(name, step.size_bytes, first[i], stop, 1))
-            for size, scratch in zip(step.scratch_bytes, step.kernel.scratch, strict=True):
+            for size, scratch in zip_strict(step.scratch_bytes, step.kernel.scratch):
                 if size:
                     begin, stop = times[i] + scratch.first_phase, times[i] + scratch.last_phase
                     buffers.append(Buffer(names.unique(scratch.name), size, begin, stop, 1))
@@ -244,13 +249,30 @@ class _Schedule:
                 if name not in graph.producer:
                     self.tensor(name)
         pixelwise = {name: kernel.pixelwise for name, kernel in self.network.kernels.items()}
-        parts = []
-        for tile in stage.tiles:
-            patch = patch_of(graph, stage.operators, tile, pixelwise)
-            writer = _PatchSchedule(self, stage, patch)
-            parts.append(writer.tensor(stage.operators[-1].output))
-        output = graph.tensor[stage.operators[-1].output]
-        return self.add(output.size_bytes, parts)
+        last = stage.operators[-1].output
+        rows: list[list[int]] = []
+        strips: list[int] = []
+        for row in stage.tiles:
+            parts = []
+            for tile in row:
+                patch = patch_of(graph, stage.operators, tile, pixelwise)
+                parts.append(_PatchSchedule(self, stage, patch).tensor(last))
+            rows.append(parts)
+            if stage.joins_apart:
+                strips.append(self._joined(parts, _pixels(row), stage))
+        if not stage.joins_apart:
+            for row, parts in zip_strict(stage.tiles, rows):
+                strips.append(self._joined(parts, _pixels(row), stage))
+        output = graph.tensor[last]
+        whole = self._joined(strips, output.height * output.width, stage)
+        if stage.patch_pixel_bytes == output.pixel_bytes:
+            return whole
+        return self.add(output.size_bytes, (whole,))
+
+    def _joined(self, parts: Sequence[int], pixels: int, stage: KernelStage) -> int:
+        if len(parts) == 1:
+            return parts[0]
+        return self.add(pixels * stage.patch_pixel_bytes, parts)
 
 
 class _PatchSchedule:
@@ -305,6 +327,10 @@ class _PatchSchedule:
         if key not in self._slices:
             self._slices[key] = self._schedule.add(block.pixels * tensor.pixel_bytes, (source,))
         return self._slices[key]
+
+
+def _pixels(tiles: Sequence[Block]) -> int:
+    return sum(tile.pixels for tile in tiles)
 
 
 def _all_of(tensor: Tensor) -> Block:
