@@ -65,6 +65,15 @@ def tune(
         ),
     ] = 200,
     database: DatabaseFolder = None,
+    plans: Annotated[
+        int,
+        typer.Option(
+            "--plans",
+            min=0,
+            help="Other plans than the planner's choice that are looked at, and measured whole at "
+            "most: smaller ones, and faster ones once their kernels are tuned.",
+        ),
+    ] = 5,
     search: Annotated[
         Search, typer.Option(help="evolutionary, ranked by a cost model, or random to compare.")
     ] = Search.EVOLUTIONARY,
@@ -91,7 +100,9 @@ def tune(
     seed: Seed = 0,
     plot: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Draw how tuning went into this PNG file.", dir_okay=False),
+        typer.Option(
+            help="Draw how tuning went, and the plans measured, into this PNG file.", dir_okay=False
+        ),
     ] = None,
     output: OutputFolder = None,
     json_file: JsonFile = None,
@@ -99,9 +110,11 @@ def tune(
 ) -> None:
     """Measure ways of making a model's kernels on the board, and keep the fastest.
 
-    Kernels are measured many in an image, at the shapes that the plans for --ram need. All goes
-    into a database, which `build` and `deploy` use by themselves. What ends it early costs the
-    image in flight at most: the same command goes on. See docs/tuning.md.
+    Kernels are measured many in an image, at the shapes that the plans for --ram need. Plans are
+    compared again as kernels become faster; the best are measured whole, which gives a frontier
+    of time against peak SRAM. All goes into a database, which `build` and `deploy` use by
+    themselves. What ends it early costs the image in flight at most: the same command goes on.
+    See docs/tuning.md.
     """
     from tvm_patch.cli.building import find_target, output_folder
     from tvm_patch.cli.kernel_times import database_folder
@@ -137,6 +150,7 @@ def tune(
             trials=trials,
             strategy=Strategy(search.value),
             seed=seed,
+            most_plans=plans,
             say=shown.step,
             on_progress=lambda standing: _progress(shown, standing),
         )
@@ -147,7 +161,10 @@ def tune(
     if plot is not None:
         from tvm_patch.report.tuning import tuning_figure
 
-        tuning_figure(result.history, result.standing.default_units).savefig(plot)
+        figure = tuning_figure(
+            result.history, result.standing.default_units, result.wholes, result.frontier
+        )
+        figure.savefig(plot)
     show(*_lines(prepared.imported.name, result, folder, plan_file))
 
 

@@ -36,9 +36,7 @@ def wholes_table(
     default: MeasuredPlan, wholes: Sequence[MeasuredPlan], frontier: Sequence[MeasuredPlan]
 ) -> Table:
     """Plans measured whole, those on the frontier of time against peak SRAM marked."""
-    unit = "instructions" if default.measurement.instructions is not None else "cycles"
-    if default.measurement.nanoseconds is not None:
-        unit = "ns"
+    unit = _unit([default])
     table = Table()
     table.add_column("plan")
     table.add_column("kernels")
@@ -48,13 +46,12 @@ def wholes_table(
     table.add_column("frontier")
     for whole in wholes:
         measurement = whole.measurement
-        peak = measurement.peak_sram_bytes or measurement.arena_bytes
         table.add_row(
             whole.name,
             "tuned" if whole.is_tuned else "default",
             f"{whole.units:,.0f}",
             f"{whole.units / default.units:.3f}",
-            f"{peak:,}",
+            f"{_peak(whole):,}",
             f"{measurement.flash_bytes:,}",
             "bit-exact" if whole.bit_exact else "DIFFER",
             "yes" if any(each is whole for each in frontier) else "",
@@ -62,12 +59,17 @@ def wholes_table(
     return table
 
 
-def tuning_figure(history: Sequence[tuple[int, float]], default_units: float) -> Any:
-    """The estimate of all tuned kernels over the candidates measured."""
+def tuning_figure(
+    history: Sequence[tuple[int, float]],
+    default_units: float,
+    wholes: Sequence[MeasuredPlan],
+    frontier: Sequence[MeasuredPlan],
+) -> Any:
+    """The estimate of all tuned kernels over the candidates measured; plans by time and SRAM."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(10.0, 4.0), layout="constrained")
+    axes, plane = figure.subplots(1, 2)
     trials = [point[0] for point in history]
     ratios = [point[1] / default_units if default_units else 1.0 for point in history]
     axes.step(trials, ratios, where="post", marker="o")
@@ -75,4 +77,43 @@ def tuning_figure(history: Sequence[tuple[int, float]], default_units: float) ->
     axes.set_xlabel("candidates measured")
     axes.set_ylabel("tuned kernels / default")
     axes.grid(alpha=0.3)
+    _draw_plans(plane, wholes, frontier)
     return figure
+
+
+def _draw_plans(
+    axes: Any, wholes: Sequence[MeasuredPlan], frontier: Sequence[MeasuredPlan]
+) -> None:
+    for is_tuned, marker in ((False, "x"), (True, "o")):
+        shown = [whole for whole in wholes if whole.is_tuned == is_tuned]
+        label = "tuned" if is_tuned else "default"
+        axes.scatter(
+            [_peak(whole) / 1024 for whole in shown],
+            [whole.units / 1e6 for whole in shown],
+            marker=marker,
+            label=label,
+        )
+    for whole in wholes:
+        place = (_peak(whole) / 1024, whole.units / 1e6)
+        axes.annotate(whole.name, place, fontsize=7, xytext=(3, 3), textcoords="offset points")
+    axes.plot(
+        [_peak(whole) / 1024 for whole in frontier],
+        [whole.units / 1e6 for whole in frontier],
+        linewidth=0.8,
+        color="grey",
+    )
+    axes.set_xlabel("peak SRAM in KiB")
+    axes.set_ylabel(f"million {_unit(wholes)}")
+    axes.legend()
+    axes.grid(alpha=0.3)
+
+
+def _peak(whole: MeasuredPlan) -> int:
+    measurement = whole.measurement
+    return int(measurement.peak_sram_bytes or measurement.arena_bytes)
+
+
+def _unit(wholes: Sequence[MeasuredPlan]) -> str:
+    if not wholes or wholes[0].measurement.nanoseconds is not None:
+        return "ns"
+    return "instructions" if wholes[0].measurement.instructions is not None else "cycles"

@@ -20,6 +20,8 @@ class Offer:
     ----------
     task : Task
         Whose.
+    calls : float
+        In an inference.
     default : Candidate or None
         Its default where that has not been measured: no other one is without it.
     ranked : sequence of (Candidate, float)
@@ -29,6 +31,7 @@ class Offer:
     """
 
     task: Task
+    calls: float
     default: Candidate | None
     ranked: Sequence[tuple[Candidate, float]]
     best_units: float
@@ -60,7 +63,7 @@ def most_promising(offers: Sequence[Offer], spread: float, count: int) -> list[C
             gain = 0.0
         else:
             return
-        heapq.heappush(heap, (-offer.task.calls * gain / (2 if alone else 1), number, at, best))
+        heapq.heappush(heap, (-offer.calls * gain / (2 if alone else 1), number, at, best))
 
     for number, offer in enumerate(offers):
         push(number, 0, offer.best_units)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tvm_patch.errors import DoesNotFitError, TuningError
+from tvm_patch.errors import TuningError
 from tvm_patch.kernel_times import KernelTimes, TimesWriter, load_times
-from tvm_patch.lower.kernels import choose_kernels
 from tvm_patch.measurement import Measurement
 from tvm_patch.micro import Firmware, build_firmware
 from tvm_patch.micro.measured_on import measured_on
@@ -21,19 +20,26 @@ from tvm_patch.pipeline import (
     Prepared,
     generate,
     instructions_of,
-    make_plan,
     reference_run,
     run_on_device,
-    tuned_plan,
 )
-from tvm_patch.plan import Plan, Requirements, execution_of
-from tvm_patch.schedules import Instructions, space_of
+from tvm_patch.plan import Plan, Requirements
 from tvm_patch.tune.bench import Bench
-from tvm_patch.tune.tasks import Task, tasks_of
+from tvm_patch.tune.joint import (
+    MOST_PLANS,
+    candidate_plans,
+    contenders,
+    in_the_race,
+    most_calls,
+    union_of_tasks,
+    worth_measuring,
+)
 from tvm_patch.tune.tuner import Standing, Strategy, Tuner
 from tvm_patch.validation import Golden, Validation
 
 _RUNS_ON_HARDWARE = 30
+#: Plans are compared after so much of the trials; later ones go to those that are left.
+_ROUNDS = (0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -113,61 +119,6 @@ def _peak(whole: Whole) -> int:
 Say = Callable[[str], None]
 
 
-def candidate_plans(prepared: Prepared, requirements: Requirements) -> dict[str, Plan]:
-    """The planner's own choice, first, and other ways to run within the same limit.
-
-    Raises
-    ------
-    DoesNotFitError
-        When nothing fits the limit.
-    """
-    plans = {"chosen": make_plan(prepared, requirements)}
-    limit = requirements.arena_limit_bytes
-    others: dict[str, Callable[[], Plan]] = {
-        "rows": lambda: make_plan(prepared, replace(requirements, buffering="rows")),
-        "layers": lambda: make_plan(prepared, layers=True),
-    }
-    if requirements.input_mode.value == "rows":
-        del others["layers"]
-    for name, make in others.items():
-        try:
-            plan = make()
-        except DoesNotFitError:
-            continue
-        fits = limit is None or plan.memory.arena_bytes <= limit
-        if fits and all(plan.stages != known.stages for known in plans.values()):
-            plans[name] = plan
-    return plans
-
-
-def union_of_tasks(
-    prepared: Prepared, plans: Mapping[str, Plan], instructions: Instructions
-) -> tuple[Task, ...]:
-    """Tasks of several plans: those of the first as they are, of the others what is new."""
-    union: dict[str, Task] = {}
-    for plan in plans.values():
-        for task in tasks_of(prepared.network, plan, instructions):
-            union.setdefault(task.key, task)
-    return tuple(union.values())
-
-
-def estimate(
-    prepared: Prepared, plan: Plan, times: KernelTimes, instructions: Instructions
-) -> float:
-    """Measured times of all kernels of a plan that have any."""
-    total = 0.0
-    for group in execution_of(prepared.network.graph, plan).groups:
-        for layout in group.operators:
-            kernels = choose_kernels(prepared.network, group, layout, instructions)
-            macs = sum(kernel.macs for kernel in kernels)
-            for kernel in kernels:
-                space = space_of(kernel)
-                best = None if space is None else times.best(space.key, layout.scratch_bytes)
-                if best is not None and best.units is not None and macs:
-                    total += group.macs_of(layout) / macs * best.units
-    return total
-
-
 def provenance(bench: Bench, trials: int, strategy: Strategy, seed: int) -> dict[str, Any]:
     """Of the records of one session, beside what the file's first line says."""
     return {
@@ -205,6 +156,7 @@ def tune(
     trials: int = 200,
     strategy: Strategy = Strategy.EVOLUTIONARY,
     seed: int = 0,
+    most_plans: int = MOST_PLANS,
     say: Say = lambda text: None,
     on_progress: Callable[[Standing], None] = lambda standing: None,
 ) -> Tuned:
@@ -228,6 +180,8 @@ def tune(
         How candidates are looked for.
     seed : int
         Of the search, and of the inputs that outputs are compared for.
+    most_plans : int
+        Other plans than the planner's choice that are measured whole at most.
 
     Raises
     ------
@@ -244,24 +198,29 @@ def tune(
     on = measured_on(bench.board, emulate=bench.emulate)
     known = load_times(database, on)
     say("plan")
-    plans = candidate_plans(prepared, requirements)
+    limit = requirements.arena_limit_bytes
+    plans = candidate_plans(prepared, requirements, most=most_plans)
     tasks = union_of_tasks(prepared, plans, instructions)
     writer = TimesWriter(database, on, provenance(bench, trials, strategy, seed))
     tuner = Tuner(tasks, benches, writer, known, strategy, seed)
-    say("tune")
-    standing = tuner.run(trials, on_progress)
+    racing = list(plans)
+    for share in _ROUNDS:
+        say(f"tune kernels of {len(racing)} plan{'s' if racing[1:] else ''}")
+        tuner.weigh(most_calls(prepared, [plans[name] for name in racing], instructions))
+        standing = tuner.run(max(1, round(trials * share)), on_progress, of=trials)
+        found = contenders(prepared, plans, load_times(database, on), bench.board, limit)
+        left = {each.source for each in in_the_race(found)}
+        racing = [name for name in plans if name in left]
     times = load_times(database, on)
     golden = reference_run(prepared, seed=seed)
     measure = _Measure(prepared, bench, folder, golden, say)
     default = measure.whole("chosen", plans["chosen"], None)
     wholes = [default]
-    estimates: dict[str, float] = {}
-    for name, plan in plans.items():
-        better = tuned_plan(
-            prepared, plan, times, bench.board, arena_limit_bytes=requirements.arena_limit_bytes
-        )
-        estimates[name] = estimate(prepared, better, times, instructions)
-        wholes.append(measure.whole(name, better, times))
+    # The planner's own choice is what the others are compared with, in the race or not.
+    first = next(each for each in found if each.source == "chosen")
+    others = [each for each in worth_measuring(found, most_plans + 1) if each is not first]
+    for each in (first, *others[:most_plans]):
+        wholes.append(measure.whole(each.name, each.plan, times))
     ram = requirements.ram_bytes
     # A RAM limit is one of arena and stack: a plan that measures larger is none that fits.
     fitting = [w for w in wholes if w.bit_exact and (ram is None or _peak(w) <= ram)]
@@ -288,7 +247,7 @@ class _Measure:
     def whole(self, name: str, plan: Plan, times: KernelTimes | None) -> Whole:
         manner = "default" if times is None else "tuned"
         self.say(f"measure plan '{name}', {manner}")
-        folder = self.folder / f"{name}-{manner}"
+        folder = self.folder / f"{name}-{manner}".replace(", ", "-").replace(" ", "-")
         generated = generate(
             self.prepared,
             plan,

@@ -141,6 +141,7 @@ class Tuner:
             self._model.learn(*samples_of(self.times.records))
         self._proposals: dict[str, Proposals] = {}
         self._modules: dict[str, Any] = {}
+        self._calls = {task.key: task.calls for task in self.tasks}
         self.history: list[tuple[int, float]] = []
 
     @property
@@ -149,10 +150,19 @@ class Tuner:
         keys = {task.key for task in self.tasks}
         return tuple(record for record in self._records.values() if record.task in keys)
 
+    def weigh(self, calls: Mapping[str, float]) -> None:
+        """Look for what helps a plan that calls the tasks so often; of others nothing is gained.
+
+        What has been measured is still told of the tasks as they were given.
+        """
+        self._calls = dict(calls)
+
     def run(
         self,
         trials: int,
         on_progress: Callable[[Standing], None] = lambda standing: None,
+        *,
+        of: int | None = None,
     ) -> Standing:
         """Measure until the database has so many candidates of the tasks, or all there are.
 
@@ -162,6 +172,8 @@ class Tuner:
             Those that it has already count.
         on_progress : callable
             Told after each image.
+        of : int or None
+            How many there are to be in the end, for progress, if this is not all.
 
         Raises
         ------
@@ -180,10 +192,10 @@ class Tuner:
             readings = self._measure(batch)
             self._remember(readings)
             fresh += len(readings)
-            standing = self._standing(trials, time.monotonic() - began, fresh)
+            standing = self._standing(of or trials, time.monotonic() - began, fresh)
             self.history.append((standing.measured, standing.best_units))
             on_progress(standing)
-        return self._standing(trials, time.monotonic() - began, fresh)
+        return self._standing(of or trials, time.monotonic() - began, fresh)
 
     @property
     def _round_candidates(self) -> int:
@@ -280,7 +292,8 @@ class Tuner:
         ]
         if default is None and not ranked:
             return None
-        return Offer(task, default, ranked, self._best_units(task, base))
+        calls = self._calls.get(task.key, 0.0)
+        return Offer(task, calls, default, ranked, self._best_units(task, base))
 
     def _default_record(self, task: Task) -> KernelTime | None:
         return self._records.get((task.key, tuple(sorted(task.space.default.items()))))

@@ -50,6 +50,7 @@ def test_a_few_trials_make_a_database_that_builds_use(
     need_emulator()
     monkeypatch.chdir(tmp_path)
     arguments = ("tune", digits, "--board", BOARD, "--ram", "96K", "--buffering", "rows")
+    arguments = (*arguments, "--plans", "0")
     result = tvm_patch(*arguments, "--trials", "3", "--json", "out.json", "--plot", "out.png")
     assert result.exit_code == 0, result.output
     assert "3/3 measured" in result.stderr

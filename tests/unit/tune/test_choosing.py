@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ def offer(task: Task, ratios: list[float], *, calls: float, known: bool = True) 
     default, *others = task.candidates()
     base = 1000.0
     ranked = [(each, base * ratio) for each, ratio in zip(others, ratios, strict=False)]
-    return Offer(replace(task, calls=calls), None if known else default, ranked, base)
+    return Offer(task, calls, None if known else default, ranked, base)
 
 
 def test_trials_go_where_most_is_to_be_gained() -> None:
