@@ -1,7 +1,7 @@
 """What tuning gains: networks with default and with tuned kernels, at the same RAM limit.
 
     python benchmarks/tuning.py [--models mlperf-kws,mlperf-ic] [--database DIR] [--all]
-        [--trials N] [--markdown] [--json FILE]
+        [--trials N] [--search random] [--markdown] [--json FILE]
 
 Each network is streamed in its least memory. The limit is what that takes, arena and 1,024 bytes
 of stack, rounded up to whole 4,096 bytes: tuned kernels may have scratch memory up to there.
@@ -118,7 +118,9 @@ class Nowhere:
         """Forget them."""
 
 
-def tune_model(name: str, database: Path, trials: int, everything: bool) -> Gain:
+def tune_model(
+    name: str, database: Path, trials: int, everything: bool, strategy: Strategy
+) -> Gain:
     """Tune one network and measure it whole."""
     prepared, board = read(name), load_board(BOARD)
     on = measured_on(board)
@@ -134,6 +136,7 @@ def tune_model(name: str, database: Path, trials: int, everything: bool) -> Gain
             [Bench(board, folder / "image")],
             TimesWriter(database, on, {"benchmark": "tuning"}),
             load_times(database, on),
+            strategy,
         )
         standing = tuner.run(count if everything else trials, lambda now: _say(name, now))
         times = load_times(database, on)
@@ -180,7 +183,6 @@ def compare_searches(
     others = replace(times, records=tuple(r for r in times.records if r.model != name))
     keys = {task.key for task in tasks}
     others = replace(others, records=tuple(r for r in others.records if r.task not in keys))
-    everything = total_choices(tasks)
     default, least = 0.0, 0.0
     for task in tasks:
         units = [known[c.identity].units for c in task.candidates()]
@@ -192,7 +194,7 @@ def compare_searches(
     def run(strategy: Strategy, before: KernelTimes) -> tuple[float, float]:
         at_trials, to_gain = [], []
         for seed in _SEEDS:
-            curve = _curve(tasks, times, before, strategy, seed, everything)
+            curve = _curve(tasks, times, before, strategy, seed, trials, goal)
             at_trials.append(min(ratio for count, ratio in curve if count <= trials))
             to_gain.append(next(count for count, ratio in curve if ratio <= goal + 1e-9))
         return statistics.median(at_trials), statistics.median(to_gain)
@@ -220,10 +222,12 @@ def _curve(
     strategy: Strategy,
     seed: int,
     trials: int,
+    goal: float,
 ) -> list[tuple[int, float]]:
     """Kernels' time over the default's, by candidates measured, in images of eight.
 
-    Kernels of which nothing has been measured count as made without a tuner.
+    It ends behind ``trials`` where the goal has been reached. Kernels of which nothing has been
+    measured count as made without a tuner.
     """
     units = {time.identity[:2]: time.units for time in times.records}
     defaults = {
@@ -244,7 +248,9 @@ def _curve(
     tuner = Tuner(
         tasks, [bench], Nowhere(), before, strategy, seed, image_candidates=_REPLAYED_IMAGE
     )
-    tuner.run(trials, note)
+    everything = total_choices(tasks)
+    while curve[-1][0] < everything and (curve[-1][0] < trials or curve[-1][1] > goal + 1e-9):
+        tuner.run(min(curve[-1][0] + _REPLAYED_IMAGE, everything), note)
     return curve
 
 
@@ -304,13 +310,15 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="measure every candidate there is")
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--search", choices=[each.value for each in Strategy])
     arguments = parser.parse_args()
+    strategy = Strategy(arguments.search or Strategy.EVOLUTIONARY)
     gains: list[Gain] = []
     names = list(existing(chosen_names(arguments.models, parser.error)))
     for name in names:
         try:
             began = time.monotonic()
-            gain = tune_model(name, arguments.database, arguments.trials, arguments.all)
+            gain = tune_model(name, arguments.database, arguments.trials, arguments.all, strategy)
             say(f"{name}: {gain.ratio:.3f} after {time.monotonic() - began:.0f} s")
             gains.append(gain)
         except TvmPatchError as error:

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "tvm_patch/platform.h"
+
 #define PAINT 0xa5
 
 static uint32_t reference;
@@ -48,6 +50,8 @@ void tvmp_tune_prepare(const struct tvmp_tune_bench *bench, uint8_t *arena,
   memset(output - TVMP_TUNE_MARGIN, PAINT, task->output_bytes + 2 * TVMP_TUNE_MARGIN);
   memset(arena + bench->layout.scratch, PAINT, candidate->scratch_bytes + TVMP_TUNE_MARGIN);
   *verdict = TVMP_TUNE_NOT_RUN;
+  /* Not armed by `run`, which is timed. */
+  tvm_patch_platform_watchdog(true);
 }
 
 void tvmp_tune_run(const struct tvmp_tune_bench *bench, uint8_t *arena, const uint32_t *selected) {
@@ -62,6 +66,7 @@ void tvmp_tune_run(const struct tvmp_tune_bench *bench, uint8_t *arena, const ui
 
 void tvmp_tune_check(const struct tvmp_tune_bench *bench, uint8_t *arena, const uint32_t *selected,
                      uint32_t *verdict) {
+  tvm_patch_platform_watchdog(false);
   if (*selected >= bench->candidate_count) {
     return;
   }

@@ -2,7 +2,8 @@
  *
  * An inference has three operators. *prepare* fills the inputs of the selected candidate's task,
  * runs the task's own kernel, which is known to be right, and keeps a checksum of what it wrote.
- * *run* runs the candidate, as often as its table says. *check* compares checksums. */
+ * *run* runs the candidate, as often as its table says. *check* compares checksums. The platform's
+ * watchdog is armed from the one to the other: a candidate that hangs ends like one that faults. */
 #ifndef TVMP_TUNE_BENCH_H
 #define TVMP_TUNE_BENCH_H
 

@@ -64,6 +64,8 @@ class Machine:
         Addresses of a CMSDK UART and a CMSDK timer. Zephyr knows its own.
     uart_irq : int
         Interrupt line of the UART's receiver.
+    watchdog_base : int
+        Address of a CMSDK watchdog whose interrupt is the NMI; 0 without one.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Machine:
     uart_base: int = 0
     uart_irq: int = 0
     timer_base: int = 0
+    watchdog_base: int = 0
 
 
 @dataclass(frozen=True)

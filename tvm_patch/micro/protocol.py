@@ -353,6 +353,8 @@ class FaultReport:
             causes.append(f"at address 0x{self.mmfar:08x}")
         if self.cfsr >> 15 & 1:
             causes.append(f"at address 0x{self.bfar:08x}")
+        if not self.cfsr and not self.hfsr:
+            return "no fault but the watchdog: it ran too long"
         return ", ".join(causes) or f"CFSR 0x{self.cfsr:08x}, HFSR 0x{self.hfsr:08x}"
 
 

@@ -1,5 +1,5 @@
 /* Port to Arm's MPS2 boards and QEMU's models of them: the timer of the Cortex-M System Design
- * Kit (Arm DDI 0479), reset, and where the linker script has put things. */
+ * Kit (Arm DDI 0479), its watchdog, reset, and where the linker script has put things. */
 #include "board_config.h"
 #include "cortex_m.h"
 #include "link.h"
@@ -16,6 +16,20 @@ struct cmsdk_timer {
 enum {
   TIMER_CONTROL_ENABLE = 1 << 0,
 };
+
+#if TVM_PATCH_WATCHDOG_BASE != 0
+struct cmsdk_watchdog {
+  volatile uint32_t load;
+  volatile uint32_t value;
+  volatile uint32_t control;
+};
+
+enum {
+  WATCHDOG_CONTROL_INTERRUPT = 1 << 0,
+};
+
+#define WATCHDOG ((struct cmsdk_watchdog *)TVM_PATCH_WATCHDOG_BASE)
+#endif
 
 #define TIMER ((struct cmsdk_timer *)TVM_PATCH_TIMER_BASE)
 
@@ -53,6 +67,20 @@ void tvm_patch_platform_reset(void) {
   cortex_m_barrier();
   for (;;) {
   }
+}
+
+/* Its interrupt is the NMI, which cannot be masked and is reported as a fault. A second and a half
+ * of the board's clock; an emulator's second has 1e9 instructions. */
+void tvm_patch_platform_watchdog(bool armed) {
+#if TVM_PATCH_WATCHDOG_BASE != 0
+  WATCHDOG->control = 0;
+  if (armed) {
+    WATCHDOG->load = TVM_PATCH_CLOCK_HZ / 2 * 3;
+    WATCHDOG->control = WATCHDOG_CONTROL_INTERRUPT;
+  }
+#else
+  (void)armed;
+#endif
 }
 
 /* Counts down from the top; loading the value restarts the current period, which sets the

@@ -55,6 +55,12 @@ void tvm_patch_platform_reset(void) {
   _exit(EXIT_FAILURE);
 }
 
+/* The signal ends the process. */
+void tvm_patch_platform_watchdog(bool armed) {
+  enum { PATIENCE_S = 10 };
+  alarm(armed ? PATIENCE_S : 0);
+}
+
 void tvm_patch_platform_timer_start(void) {
   clock_gettime(CLOCK_MONOTONIC, &started);
 }

@@ -84,14 +84,14 @@ def test_broken_candidates_are_marked_and_the_rest_survive(tmp_path: Path) -> No
         for how in ("faults", "spills", "hangs")
     ]
     candidates = [good[0], broken[0], good[2], Candidate(task, {}, wrong), *broken[1:], good[3]]
-    bench = Bench(load_board("qemu_cortex_m7"), tmp_path, timeout_s=2.0)
+    bench = Bench(load_board("qemu_cortex_m7"), tmp_path, timeout_s=120.0)
     seen: list[Any] = []
     readings = bench.measure(candidates, seen.append)
     assert readings == seen and [each.candidate for each in readings] == candidates
     errors = [reading.error for reading in readings]
     assert [error is None for error in errors] == [True, False, True, False, False, False, True]
     assert "fault" in str(errors[1]).lower() and errors[3] == "computes other integers"
-    assert errors[4] == "writes beyond its output" and "Silent" in str(errors[5])
+    assert errors[4] == "writes beyond its output" and "watchdog" in str(errors[5])
     again = bench.measure([good[0]])
     assert again[0].units == readings[0].units, "an emulator counts the same each time"
 

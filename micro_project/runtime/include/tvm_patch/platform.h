@@ -3,6 +3,7 @@
 #ifndef TVM_PATCH_PLATFORM_H
 #define TVM_PATCH_PLATFORM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,10 @@ void tvm_patch_platform_write(const uint8_t *data, size_t size);
 
 /* Starts the device anew; does not return. */
 _Noreturn void tvm_patch_platform_reset(void);
+
+/* While it is armed, code that runs far longer than any operator ends as one that faults. A port
+ * without a watchdog does nothing: the host loses patience. */
+void tvm_patch_platform_watchdog(bool armed);
 
 /* A stopwatch. Starting it sets its phase too, so that an emulator, whose time is its
  * instruction count, measures the same number in every run. */
