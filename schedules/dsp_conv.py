@@ -11,7 +11,7 @@ from .conv import ConvRow
 from .dsp_pair import PairScaling
 from .dsp_pairs import PAIR_NUMBERS, Pairing, position_in_run, sums_and_weights, words_of_runs
 from .kernel import Constants
-from .micro_kernel import describe, implement, micro_kernel_name
+from .micro_kernel import WithWeights, describe, implement, micro_kernel_name
 
 #: Largest constant offset of a load.
 _LARGEST_OFFSET = 4095
@@ -21,11 +21,10 @@ _OVERHEAD = 25
 _SHARED_OVERHEAD = 10
 #: Largest constant offset of a load of two words.
 _LARGEST_PAIR_OFFSET = 1020
-_HEADERS = ("conv.h", "dot.h", "dsp.h", "pair.h", "requantise.h")
 
 
 @dataclass(frozen=True)
-class DspConvRow:
+class DspConvRow(WithWeights):
     """:class:`ConvRow` with two output channels and three pixels at a time.
 
     Buffers: data int8, flat, as the plain kernel's; weight int8 (packed, see
@@ -45,26 +44,13 @@ class DspConvRow:
     narrow: bool
     joint: bool
 
+    headers = ("conv.h", "dot.h", "dsp.h", "pair.h", "requantise.h")
+
     @property
     def name(self) -> str:
         """C identifier stem."""
         stem = self.plain.name.removeprefix("conv2d_").rsplit("_", 1)[0]
         return micro_kernel_name(f"conv2d_dsp_{stem}", self.numbers)
-
-    @property
-    def constants(self) -> tuple[str, ...]:
-        """Constant parameters in order."""
-        return ("weight", "channels")
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        """What the C includes."""
-        return _HEADERS
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of the row."""
-        return self.plain.macs
 
     @property
     def _window(self) -> _Window:

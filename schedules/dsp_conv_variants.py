@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from .dsp_conv import DspConvRow
-from .kernel import Constants
-from .micro_kernel import implement, micro_kernel_name
+from .micro_kernel import OtherWay, implement, micro_kernel_name
 
 #: Words of four inputs that a turn of the inner loop may have.
 TURNS = (2, 4, 8, 16)
@@ -19,7 +18,7 @@ _WORD_BYTES = 8
 
 
 @dataclass(frozen=True)
-class DspConvVariant:
+class DspConvVariant(OtherWay):
     """:class:`DspConvRow` with another inner loop, or with its inputs gathered first.
 
     Buffers as there; then, if it gathers, scratch int8 [scratch_bytes], whose address four divides.
@@ -38,6 +37,11 @@ class DspConvVariant:
     _function = "tvmp_conv_unrolled"
 
     @property
+    def first(self) -> DspConvRow:
+        """The kernel that this is another way of."""
+        return self.row
+
+    @property
     def name(self) -> str:
         """C identifier stem."""
         stem = self.row.name.removeprefix("conv2d_dsp_").rsplit("_", 1)[0]
@@ -45,32 +49,14 @@ class DspConvVariant:
         return micro_kernel_name(f"conv2d_{kind}_{stem}", (self.turn, *self.row.numbers))
 
     @property
-    def constants(self) -> tuple[str, ...]:
-        """Constant parameters in order."""
-        return self.row.constants
-
-    @property
     def headers(self) -> tuple[str, ...]:
         """What the C includes."""
         return (*self.row.headers, "conv_variants.h")
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates of the row."""
-        return self.row.macs
-
-    @property
     def remark(self) -> str:
         """How sums are made and requantised."""
         return f"{self.row.remark}, {self.turn} words a turn"
-
-    def pack(self, constants: Constants) -> Constants:
-        """As the row's."""
-        return self.row.pack(constants)
-
-    def description(self) -> tirx.PrimFunc:
-        """The row's."""
-        return self.row.description()
 
     def prim_func(self) -> tirx.PrimFunc:
         """One call of the C function."""

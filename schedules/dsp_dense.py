@@ -12,9 +12,8 @@ from .dense import Dense
 from .dsp_pair import PairScaling
 from .dsp_pairs import PAIR_NUMBERS, Pairing, position_in_run, sums_and_weights, words_of_runs
 from .kernel import Constants
-from .micro_kernel import describe, implement, micro_kernel_name
+from .micro_kernel import WithWeights, describe, implement, micro_kernel_name
 
-_HEADERS = ("dense.h", "dot.h", "dsp.h", "pair.h", "requantise.h")
 #: Instructions of a block besides its words and outputs.
 _OVERHEAD = 25
 #: Pairs of channels whose weights are interleaved.
@@ -22,7 +21,7 @@ _BLOCK_PAIRS = 3
 
 
 @dataclass(frozen=True)
-class DspDense:
+class DspDense(WithWeights):
     """:class:`Dense` with six outputs at a time.
 
     Buffers: data int8 [in_features], weight int8 (packed, see ``dense.h``), channels int32
@@ -40,26 +39,13 @@ class DspDense:
     narrow: bool
     joint: bool
 
+    headers = ("dense.h", "dot.h", "dsp.h", "pair.h", "requantise.h")
+
     @property
     def name(self) -> str:
         """C identifier stem."""
         stem = self.plain.name.removeprefix("dense_").rsplit("_", 1)[0]
         return micro_kernel_name(f"dense_dsp_{stem}", self.numbers)
-
-    @property
-    def constants(self) -> tuple[str, ...]:
-        """Constant parameters in order."""
-        return ("weight", "channels")
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        """What the C includes."""
-        return _HEADERS
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates."""
-        return self.plain.macs
 
     @property
     def _pairing(self) -> Pairing:

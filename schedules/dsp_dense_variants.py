@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from .dsp_dense import DspDense
-from .kernel import Constants
-from .micro_kernel import implement, micro_kernel_name
+from .micro_kernel import OtherWay, implement, micro_kernel_name
 
 #: A gathered word of four inputs.
 _WORD_BYTES = 8
 
 
 @dataclass(frozen=True)
-class DspDenseVariant:
+class DspDenseVariant(OtherWay):
     """:class:`DspDense` with joint weights loaded in threes and another inner loop.
 
     Buffers as there; then, if it gathers, scratch int8 [scratch_bytes], whose address four divides.
@@ -34,6 +33,11 @@ class DspDenseVariant:
     _function = "tvmp_dense_unrolled"
 
     @property
+    def first(self) -> DspDense:
+        """The kernel that this is another way of."""
+        return self.layer
+
+    @property
     def name(self) -> str:
         """C identifier stem."""
         stem = self.layer.name.removeprefix("dense_dsp_").rsplit("_", 1)[0]
@@ -41,32 +45,14 @@ class DspDenseVariant:
         return micro_kernel_name(f"dense_{kind}_{stem}", (self.turn, *self.layer.numbers))
 
     @property
-    def constants(self) -> tuple[str, ...]:
-        """Constant parameters in order."""
-        return self.layer.constants
-
-    @property
     def headers(self) -> tuple[str, ...]:
         """What the C includes."""
         return tuple(sorted({*self.layer.headers, "conv.h", "conv_variants.h", "dense_variants.h"}))
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates."""
-        return self.layer.macs
-
-    @property
     def remark(self) -> str:
         """How sums are made and requantised."""
         return f"{self.layer.remark}, {self.turn} words a turn"
-
-    def pack(self, constants: Constants) -> Constants:
-        """As the layer's."""
-        return self.layer.pack(constants)
-
-    def description(self) -> tirx.PrimFunc:
-        """The layer's."""
-        return self.layer.description()
 
     def prim_func(self) -> tirx.PrimFunc:
         """One call of the C function."""

@@ -12,9 +12,7 @@ from .channels import live_channels, reach_of, settled_value
 from .depthwise import DepthwiseRow
 from .fixed_point import Arithmetic, bind, int32, saturate
 from .kernel import Constants, kernel_name
-from .micro_kernel import describe, implement
-
-_HEADERS = ("depthwise.h", "depthwise_dsp.h", "dsp.h")
+from .micro_kernel import WithWeights, describe, implement
 
 _KERNELS = (3, 5, 7)
 _STRIDES = (1, 2)
@@ -94,7 +92,7 @@ def depthwise_steps(
 
 
 @dataclass(frozen=True)
-class DspDepthwiseRow:
+class DspDepthwiseRow(WithWeights):
     """:class:`DepthwiseRow` with four channels gathered and four outputs made at a time.
 
     Buffers: as the plain kernel's, but weight int8 [C * M, bytes] and channels int32 [C * M, 3] as
@@ -112,26 +110,16 @@ class DspDepthwiseRow:
     plain: DepthwiseRow
     blocks: int
 
+    headers = (
+        *("depthwise.h", "depthwise_dsp.h", "depthwise_gather.h", "depthwise_products.h"),
+        "dsp.h",
+    )
+
     @property
     def name(self) -> str:
         """C identifier stem."""
         stem = self.plain.name.removeprefix("depthwise_").rsplit("_", 1)[0]
         return kernel_name(f"depthwise_dsp_{stem}", self)
-
-    @property
-    def constants(self) -> tuple[str, ...]:
-        """Constant parameters in order."""
-        return ("weight", "channels")
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        """What the C includes."""
-        return _HEADERS
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of the row."""
-        return self.plain.macs
 
     @property
     def scratch_bytes(self) -> int:

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from tvm import s_tir, te, tirx
 
-from .kernel import Kernel
+from .kernel import Constants, Kernel
 
 
 @runtime_checkable
@@ -45,6 +45,58 @@ class WithArguments(Protocol):
     @property
     def arguments(self) -> tuple[int, ...]:
         """Behind all pointers."""
+
+
+class _WithMacs(Protocol):
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+
+
+class WithWeights:
+    """What micro-kernels have in common that multiply weights, and whose shape is a plain kernel's.
+
+    Beside this they have ``headers``.
+    """
+
+    plain: _WithMacs
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Constant parameters in order."""
+        return ("weight", "channels")
+
+    @property
+    def macs(self) -> int:
+        """The plain kernel's multiply-accumulates, each counted once."""
+        return self.plain.macs
+
+
+class OtherWay:
+    """What other ways have in common of making what a micro-kernel makes, of the same constants."""
+
+    @property
+    def first(self) -> MicroKernel:
+        """The kernel that this is another way of."""
+        raise NotImplementedError
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Constant parameters in order."""
+        return self.first.constants
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, each counted once."""
+        return self.first.macs
+
+    def pack(self, constants: Constants) -> Constants:
+        """As the first way."""
+        return self.first.pack(constants)
+
+    def description(self) -> tirx.PrimFunc:
+        """The first way's."""
+        return self.first.description()
 
 
 def micro_kernel_name(stem: str, numbers: Sequence[int]) -> str:

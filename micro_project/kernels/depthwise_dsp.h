@@ -1,4 +1,4 @@
-/* Depthwise convolution on cores with the DSP extension: assembly, by square windows of 3, 5 and 7
+/* Sums of depthwise.h on cores with the DSP extension: assembly, by square windows of 3, 5 and 7
  * and strides of 1 and 2. See depthwise.h for what the functions do; the C there does the same.
  *
  * Assembly, because compilers spill: four accumulators, up to seven weights, two columns and a
@@ -6,313 +6,13 @@
 #ifndef TVMP_DEPTHWISE_DSP_H
 #define TVMP_DEPTHWISE_DSP_H
 
-#include "dsp.h"
+#include "depthwise_products.h"
 
 #if TVMP_HAS_DSP
 
 struct tvmp_depthwise_job;
 
 /* clang-format off */
-
-#define TVMP_DW_LINE(text) text "\n\t"
-
-/* Gathering. r0: pixel in the first row, r1: bytes from row to row, r2: from pixel to pixel, r3: where
- * the pairs go. One column of two rows: words of four channels become pairs of the same channel. */
-#define TVMP_DW_GATHER_COLUMN(c0, c1, c2, c3)      \
-  TVMP_DW_LINE("sxtb16 " c2 ", r12")               \
-  TVMP_DW_LINE("sxtb16 " c3 ", lr")                \
-  TVMP_DW_LINE("pkhbt " c0 ", " c2 ", " c3 ", lsl #16") \
-  TVMP_DW_LINE("pkhtb " c2 ", " c3 ", " c2 ", asr #16") \
-  TVMP_DW_LINE("sxtb16 r12, r12, ror #8")          \
-  TVMP_DW_LINE("sxtb16 lr, lr, ror #8")            \
-  TVMP_DW_LINE("pkhbt " c1 ", r12, lr, lsl #16")   \
-  TVMP_DW_LINE("pkhtb " c3 ", lr, r12, asr #16")
-
-/* Two columns of two rows. */
-#define TVMP_DW_GATHER_PAIR                        \
-  TVMP_DW_LINE("ldr r12, [r0]")                    \
-  TVMP_DW_LINE("ldr lr, [r0, r1]")                 \
-  TVMP_DW_LINE("add r0, r0, r2")                   \
-  TVMP_DW_GATHER_COLUMN("r4", "r6", "r8", "r10")   \
-  TVMP_DW_LINE("ldr r12, [r0]")                    \
-  TVMP_DW_LINE("ldr lr, [r0, r1]")                 \
-  TVMP_DW_LINE("sub r0, r0, r2")                   \
-  TVMP_DW_GATHER_COLUMN("r5", "r7", "r9", "r11")   \
-  TVMP_DW_LINE("stm r3!, {r4-r11}")                \
-  TVMP_DW_LINE("add r0, r0, r1, lsl #1")
-
-/* Two columns of the last row, which are a pair of each channel themselves. */
-#define TVMP_DW_GATHER_LAST                        \
-  TVMP_DW_LINE("ldr r12, [r0]")                    \
-  TVMP_DW_LINE("ldr lr, [r0, r2]")                 \
-  TVMP_DW_GATHER_COLUMN("r4", "r5", "r6", "r7")    \
-  TVMP_DW_LINE("stm r3!, {r4-r7}")                 \
-  TVMP_DW_LINE("add r0, r0, r2, lsl #1")
-
-#define TVMP_DW_GATHER(name, pairs, back)                                                            \
-  __attribute__((naked, noinline, unused)) static void name(                                      \
-      const int8_t *data, int32_t row_bytes, int32_t pixel_bytes, int32_t *to, int32_t *end) {    \
-    (void)data;                                                                                   \
-    (void)row_bytes;                                                                              \
-    (void)pixel_bytes;                                                                            \
-    (void)to;                                                                                     \
-    (void)end;                                                                                    \
-    __asm__ volatile(TVMP_DW_LINE("push {r4-r11, lr}")                                               \
-                     "1:\n\t"                                                                     \
-                     pairs TVMP_DW_GATHER_LAST back                                                  \
-                     TVMP_DW_LINE("ldr r4, [sp, #36]")                                               \
-                     TVMP_DW_LINE("cmp r3, r4")                                                      \
-                     TVMP_DW_LINE("bne 1b")                                                          \
-                     "pop {r4-r11, pc}");                                                         \
-  }
-
-TVMP_DW_GATHER(tvmp_depthwise_gather_3, TVMP_DW_GATHER_PAIR, TVMP_DW_LINE("sub r0, r0, r1, lsl #1"))
-TVMP_DW_GATHER(tvmp_depthwise_gather_5, TVMP_DW_GATHER_PAIR TVMP_DW_GATHER_PAIR,
-            TVMP_DW_LINE("sub r0, r0, r1, lsl #2"))
-TVMP_DW_GATHER(tvmp_depthwise_gather_7, TVMP_DW_GATHER_PAIR TVMP_DW_GATHER_PAIR TVMP_DW_GATHER_PAIR,
-            TVMP_DW_LINE("sub r0, r0, r1, lsl #2") TVMP_DW_LINE("sub r0, r0, r1, lsl #1"))
-
-/* The last column pairs of a step are the first of the next. */
-#define TVMP_DW_KEEP(name, times, registers)                                                         \
-  __attribute__((naked, noinline, unused)) static void name(int32_t *to, const int32_t *from) {   \
-    (void)to;                                                                                     \
-    (void)from;                                                                                   \
-    __asm__ volatile(TVMP_DW_LINE("push {r4-r11, lr}")                                               \
-                     ".rept " #times "\n\t"                                                       \
-                     TVMP_DW_LINE("ldm r1!, {" registers "}")                                        \
-                     TVMP_DW_LINE("stm r0!, {" registers "}")                                        \
-                     ".endr\n\t"                                                                  \
-                     "pop {r4-r11, pc}");                                                         \
-  }
-
-TVMP_DW_KEEP(tvmp_depthwise_keep_3, 1, "r2-r12, lr")
-TVMP_DW_KEEP(tvmp_depthwise_keep_5, 4, "r2-r11")
-TVMP_DW_KEEP(tvmp_depthwise_keep_7, 7, "r2-r12, lr")
-
-/* Sums. r0: the first column pair, r1-r4: four accumulators, r5-r11: weights, r12 and lr: two columns.
- * FIRST and SECOND multiply a column's pair of rows, BOTH a column pair of the last row, the others a
- * half of either. */
-#define TVMP_DW_A0 "r1"
-#define TVMP_DW_A1 "r2"
-#define TVMP_DW_A2 "r3"
-#define TVMP_DW_A3 "r4"
-#define TVMP_DW_W0 "r5"
-#define TVMP_DW_W1 "r6"
-#define TVMP_DW_W2 "r7"
-#define TVMP_DW_W3 "r8"
-#define TVMP_DW_W4 "r9"
-#define TVMP_DW_W5 "r10"
-#define TVMP_DW_W6 "r11"
-#define TVMP_DW_MULTIPLY(operation, a, column, w) \
-  TVMP_DW_LINE(operation " " TVMP_DW_A##a ", " column ", " TVMP_DW_W##w ", " TVMP_DW_A##a)
-#define TVMP_DW_FIRST(a, w) TVMP_DW_MULTIPLY("smlad", a, "r12", w)
-#define TVMP_DW_SECOND(a, w) TVMP_DW_MULTIPLY("smlad", a, "lr", w)
-#define TVMP_DW_BOTH(a, w) TVMP_DW_MULTIPLY("smlad", a, "r12", w)
-#define TVMP_DW_LOW(a, w) TVMP_DW_MULTIPLY("smlabb", a, "r12", w)
-#define TVMP_DW_LOW_BY_HIGH(a, w) TVMP_DW_MULTIPLY("smlabt", a, "r12", w)
-#define TVMP_DW_HIGH_BY_LOW(a, w) TVMP_DW_MULTIPLY("smlatb", a, "r12", w)
-#define TVMP_DW_COLUMNS(kernel, pair, index) \
-  TVMP_DW_LINE("ldrd r12, lr, [r0, #(" #kernel "/2*32+16)*" #index "+32*" #pair "]")
-/* r11 is short of the last row by one word, see LAST_BASE. */
-#define TVMP_DW_WORD(kernel, index) \
-  TVMP_DW_LINE("ldr r12, [r11, #(" #kernel "/2*32+16)*" #index "+" #kernel "/2*32+4]")
-
-#define TVMP_DW_PAIR_3_1(pair) \
-  TVMP_DW_COLUMNS(3, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) TVMP_DW_SECOND(1, 0) \
-  TVMP_DW_COLUMNS(3, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 1) TVMP_DW_FIRST(2, 0) \
-    TVMP_DW_SECOND(1, 2) TVMP_DW_SECOND(2, 1) TVMP_DW_SECOND(3, 0) \
-  TVMP_DW_COLUMNS(3, pair, 2) TVMP_DW_FIRST(2, 2) TVMP_DW_FIRST(3, 1) TVMP_DW_SECOND(3, 2)
-
-#define TVMP_DW_LAST_3_1 \
-  TVMP_DW_WORD(3, 0) TVMP_DW_BOTH(0, 3) TVMP_DW_HIGH_BY_LOW(1, 3) \
-  TVMP_DW_WORD(3, 1) TVMP_DW_LOW_BY_HIGH(0, 4) TVMP_DW_BOTH(1, 4) TVMP_DW_BOTH(2, 3) \
-    TVMP_DW_HIGH_BY_LOW(3, 3) \
-  TVMP_DW_WORD(3, 2) TVMP_DW_LOW_BY_HIGH(2, 4) TVMP_DW_BOTH(3, 4)
-
-#define TVMP_DW_PAIR_3_2(pair) \
-  TVMP_DW_COLUMNS(3, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) \
-  TVMP_DW_COLUMNS(3, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 0) TVMP_DW_SECOND(1, 1) \
-  TVMP_DW_COLUMNS(3, pair, 2) TVMP_DW_FIRST(1, 2) TVMP_DW_FIRST(2, 0) TVMP_DW_SECOND(2, 1) \
-  TVMP_DW_COLUMNS(3, pair, 3) TVMP_DW_FIRST(2, 2) TVMP_DW_FIRST(3, 0) TVMP_DW_SECOND(3, 1) \
-  TVMP_DW_COLUMNS(3, pair, 4) TVMP_DW_FIRST(3, 2)
-
-#define TVMP_DW_LAST_3_2 \
-  TVMP_DW_WORD(3, 0) TVMP_DW_BOTH(0, 3) \
-  TVMP_DW_WORD(3, 1) TVMP_DW_LOW(0, 4) TVMP_DW_BOTH(1, 3) \
-  TVMP_DW_WORD(3, 2) TVMP_DW_LOW(1, 4) TVMP_DW_BOTH(2, 3) \
-  TVMP_DW_WORD(3, 3) TVMP_DW_LOW(2, 4) TVMP_DW_BOTH(3, 3) \
-  TVMP_DW_WORD(3, 4) TVMP_DW_LOW(3, 4)
-
-#define TVMP_DW_PAIR_5_1(pair) \
-  TVMP_DW_COLUMNS(5, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) TVMP_DW_SECOND(1, 0) \
-  TVMP_DW_COLUMNS(5, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 1) TVMP_DW_FIRST(2, 0) \
-    TVMP_DW_SECOND(0, 3) TVMP_DW_SECOND(1, 2) TVMP_DW_SECOND(2, 1) TVMP_DW_SECOND(3, 0) \
-  TVMP_DW_COLUMNS(5, pair, 2) TVMP_DW_FIRST(0, 4) TVMP_DW_FIRST(1, 3) TVMP_DW_FIRST(2, 2) \
-    TVMP_DW_FIRST(3, 1) TVMP_DW_SECOND(1, 4) TVMP_DW_SECOND(2, 3) TVMP_DW_SECOND(3, 2) \
-  TVMP_DW_COLUMNS(5, pair, 3) TVMP_DW_FIRST(2, 4) TVMP_DW_FIRST(3, 3) TVMP_DW_SECOND(3, 4)
-
-#define TVMP_DW_LAST_5_1 \
-  TVMP_DW_WORD(5, 0) TVMP_DW_BOTH(0, 0) TVMP_DW_HIGH_BY_LOW(1, 0) \
-  TVMP_DW_WORD(5, 1) TVMP_DW_BOTH(0, 1) TVMP_DW_BOTH(1, 2) TVMP_DW_BOTH(2, 0) \
-    TVMP_DW_HIGH_BY_LOW(3, 0) \
-  TVMP_DW_WORD(5, 2) TVMP_DW_LOW_BY_HIGH(0, 3) TVMP_DW_BOTH(1, 3) TVMP_DW_BOTH(2, 1) \
-    TVMP_DW_BOTH(3, 2) \
-  TVMP_DW_WORD(5, 3) TVMP_DW_LOW_BY_HIGH(2, 3) TVMP_DW_BOTH(3, 3)
-
-#define TVMP_DW_PAIR_5_2(pair) \
-  TVMP_DW_COLUMNS(5, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) \
-  TVMP_DW_COLUMNS(5, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 0) TVMP_DW_SECOND(0, 3) \
-    TVMP_DW_SECOND(1, 1) \
-  TVMP_DW_COLUMNS(5, pair, 2) TVMP_DW_FIRST(0, 4) TVMP_DW_FIRST(1, 2) TVMP_DW_FIRST(2, 0) \
-    TVMP_DW_SECOND(1, 3) TVMP_DW_SECOND(2, 1) \
-  TVMP_DW_COLUMNS(5, pair, 3) TVMP_DW_FIRST(1, 4) TVMP_DW_FIRST(2, 2) TVMP_DW_FIRST(3, 0) \
-    TVMP_DW_SECOND(2, 3) TVMP_DW_SECOND(3, 1) \
-  TVMP_DW_COLUMNS(5, pair, 4) TVMP_DW_FIRST(2, 4) TVMP_DW_FIRST(3, 2) TVMP_DW_SECOND(3, 3) \
-  TVMP_DW_COLUMNS(5, pair, 5) TVMP_DW_FIRST(3, 4)
-
-#define TVMP_DW_LAST_5_2 \
-  TVMP_DW_WORD(5, 0) TVMP_DW_BOTH(0, 0) \
-  TVMP_DW_WORD(5, 1) TVMP_DW_BOTH(0, 1) TVMP_DW_BOTH(1, 0) \
-  TVMP_DW_WORD(5, 2) TVMP_DW_LOW(0, 2) TVMP_DW_BOTH(1, 1) TVMP_DW_BOTH(2, 0) \
-  TVMP_DW_WORD(5, 3) TVMP_DW_LOW(1, 2) TVMP_DW_BOTH(2, 1) TVMP_DW_BOTH(3, 0) \
-  TVMP_DW_WORD(5, 4) TVMP_DW_LOW(2, 2) TVMP_DW_BOTH(3, 1) \
-  TVMP_DW_WORD(5, 5) TVMP_DW_LOW(3, 2)
-
-#define TVMP_DW_PAIR_7_1(pair) \
-  TVMP_DW_COLUMNS(7, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) TVMP_DW_SECOND(1, 0) \
-  TVMP_DW_COLUMNS(7, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 1) TVMP_DW_FIRST(2, 0) \
-    TVMP_DW_SECOND(0, 3) TVMP_DW_SECOND(1, 2) TVMP_DW_SECOND(2, 1) TVMP_DW_SECOND(3, 0) \
-  TVMP_DW_COLUMNS(7, pair, 2) TVMP_DW_FIRST(0, 4) TVMP_DW_FIRST(1, 3) TVMP_DW_FIRST(2, 2) \
-    TVMP_DW_FIRST(3, 1) TVMP_DW_SECOND(0, 5) TVMP_DW_SECOND(1, 4) TVMP_DW_SECOND(2, 3) \
-    TVMP_DW_SECOND(3, 2) \
-  TVMP_DW_COLUMNS(7, pair, 3) TVMP_DW_FIRST(0, 6) TVMP_DW_FIRST(1, 5) TVMP_DW_FIRST(2, 4) \
-    TVMP_DW_FIRST(3, 3) TVMP_DW_SECOND(1, 6) TVMP_DW_SECOND(2, 5) TVMP_DW_SECOND(3, 4) \
-  TVMP_DW_COLUMNS(7, pair, 4) TVMP_DW_FIRST(2, 6) TVMP_DW_FIRST(3, 5) TVMP_DW_SECOND(3, 6)
-
-#define TVMP_DW_LAST_7_1 \
-  TVMP_DW_WORD(7, 0) TVMP_DW_BOTH(0, 0) TVMP_DW_HIGH_BY_LOW(1, 0) \
-  TVMP_DW_WORD(7, 1) TVMP_DW_BOTH(0, 1) TVMP_DW_BOTH(1, 3) TVMP_DW_BOTH(2, 0) \
-    TVMP_DW_HIGH_BY_LOW(3, 0) \
-  TVMP_DW_WORD(7, 2) TVMP_DW_BOTH(0, 2) TVMP_DW_BOTH(1, 4) TVMP_DW_BOTH(2, 1) TVMP_DW_BOTH(3, 3) \
-  TVMP_DW_WORD(7, 3) TVMP_DW_LOW_BY_HIGH(0, 5) TVMP_DW_BOTH(1, 5) TVMP_DW_BOTH(2, 2) \
-    TVMP_DW_BOTH(3, 4) \
-  TVMP_DW_WORD(7, 4) TVMP_DW_LOW_BY_HIGH(2, 5) TVMP_DW_BOTH(3, 5)
-
-#define TVMP_DW_PAIR_7_2(pair) \
-  TVMP_DW_COLUMNS(7, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) \
-  TVMP_DW_COLUMNS(7, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 0) TVMP_DW_SECOND(0, 3) \
-    TVMP_DW_SECOND(1, 1) \
-  TVMP_DW_COLUMNS(7, pair, 2) TVMP_DW_FIRST(0, 4) TVMP_DW_FIRST(1, 2) TVMP_DW_FIRST(2, 0) \
-    TVMP_DW_SECOND(0, 5) TVMP_DW_SECOND(1, 3) TVMP_DW_SECOND(2, 1) \
-  TVMP_DW_COLUMNS(7, pair, 3) TVMP_DW_FIRST(0, 6) TVMP_DW_FIRST(1, 4) TVMP_DW_FIRST(2, 2) \
-    TVMP_DW_FIRST(3, 0) TVMP_DW_SECOND(1, 5) TVMP_DW_SECOND(2, 3) TVMP_DW_SECOND(3, 1) \
-  TVMP_DW_COLUMNS(7, pair, 4) TVMP_DW_FIRST(1, 6) TVMP_DW_FIRST(2, 4) TVMP_DW_FIRST(3, 2) \
-    TVMP_DW_SECOND(2, 5) TVMP_DW_SECOND(3, 3) \
-  TVMP_DW_COLUMNS(7, pair, 5) TVMP_DW_FIRST(2, 6) TVMP_DW_FIRST(3, 4) TVMP_DW_SECOND(3, 5) \
-  TVMP_DW_COLUMNS(7, pair, 6) TVMP_DW_FIRST(3, 6)
-
-#define TVMP_DW_LAST_7_2 \
-  TVMP_DW_WORD(7, 0) TVMP_DW_BOTH(0, 0) \
-  TVMP_DW_WORD(7, 1) TVMP_DW_BOTH(0, 1) TVMP_DW_BOTH(1, 0) \
-  TVMP_DW_WORD(7, 2) TVMP_DW_BOTH(0, 2) TVMP_DW_BOTH(1, 1) TVMP_DW_BOTH(2, 0) \
-  TVMP_DW_WORD(7, 3) TVMP_DW_LOW(0, 3) TVMP_DW_BOTH(1, 2) TVMP_DW_BOTH(2, 1) TVMP_DW_BOTH(3, 0) \
-  TVMP_DW_WORD(7, 4) TVMP_DW_LOW(1, 3) TVMP_DW_BOTH(2, 2) TVMP_DW_BOTH(3, 1) \
-  TVMP_DW_WORD(7, 5) TVMP_DW_LOW(2, 3) TVMP_DW_BOTH(3, 2) \
-  TVMP_DW_WORD(7, 6) TVMP_DW_LOW(3, 3)
-
-#define TVMP_DW_TWO_PAIR_3_1(pair) \
-  TVMP_DW_COLUMNS(3, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) TVMP_DW_SECOND(1, 0) \
-  TVMP_DW_COLUMNS(3, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 1) TVMP_DW_SECOND(1, 2)
-
-#define TVMP_DW_TWO_LAST_3_1 \
-  TVMP_DW_WORD(3, 0) TVMP_DW_BOTH(0, 3) TVMP_DW_HIGH_BY_LOW(1, 3) \
-  TVMP_DW_WORD(3, 1) TVMP_DW_LOW_BY_HIGH(0, 4) TVMP_DW_BOTH(1, 4)
-
-#define TVMP_DW_TWO_PAIR_3_2(pair) \
-  TVMP_DW_COLUMNS(3, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) \
-  TVMP_DW_COLUMNS(3, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 0) TVMP_DW_SECOND(1, 1) \
-  TVMP_DW_COLUMNS(3, pair, 2) TVMP_DW_FIRST(1, 2)
-
-#define TVMP_DW_TWO_LAST_3_2 \
-  TVMP_DW_WORD(3, 0) TVMP_DW_BOTH(0, 3) \
-  TVMP_DW_WORD(3, 1) TVMP_DW_LOW(0, 4) TVMP_DW_BOTH(1, 3) \
-  TVMP_DW_WORD(3, 2) TVMP_DW_LOW(1, 4)
-
-#define TVMP_DW_TWO_PAIR_5_1(pair) \
-  TVMP_DW_COLUMNS(5, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) TVMP_DW_SECOND(1, 0) \
-  TVMP_DW_COLUMNS(5, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 1) TVMP_DW_SECOND(0, 3) \
-    TVMP_DW_SECOND(1, 2) \
-  TVMP_DW_COLUMNS(5, pair, 2) TVMP_DW_FIRST(0, 4) TVMP_DW_FIRST(1, 3) TVMP_DW_SECOND(1, 4)
-
-#define TVMP_DW_TWO_LAST_5_1 \
-  TVMP_DW_WORD(5, 0) TVMP_DW_BOTH(0, 0) TVMP_DW_HIGH_BY_LOW(1, 0) \
-  TVMP_DW_WORD(5, 1) TVMP_DW_BOTH(0, 1) TVMP_DW_BOTH(1, 2) \
-  TVMP_DW_WORD(5, 2) TVMP_DW_LOW_BY_HIGH(0, 3) TVMP_DW_BOTH(1, 3)
-
-#define TVMP_DW_TWO_PAIR_5_2(pair) \
-  TVMP_DW_COLUMNS(5, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) \
-  TVMP_DW_COLUMNS(5, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 0) TVMP_DW_SECOND(0, 3) \
-    TVMP_DW_SECOND(1, 1) \
-  TVMP_DW_COLUMNS(5, pair, 2) TVMP_DW_FIRST(0, 4) TVMP_DW_FIRST(1, 2) TVMP_DW_SECOND(1, 3) \
-  TVMP_DW_COLUMNS(5, pair, 3) TVMP_DW_FIRST(1, 4)
-
-#define TVMP_DW_TWO_LAST_5_2 \
-  TVMP_DW_WORD(5, 0) TVMP_DW_BOTH(0, 0) \
-  TVMP_DW_WORD(5, 1) TVMP_DW_BOTH(0, 1) TVMP_DW_BOTH(1, 0) \
-  TVMP_DW_WORD(5, 2) TVMP_DW_LOW(0, 2) TVMP_DW_BOTH(1, 1) \
-  TVMP_DW_WORD(5, 3) TVMP_DW_LOW(1, 2)
-
-#define TVMP_DW_TWO_PAIR_7_1(pair) \
-  TVMP_DW_COLUMNS(7, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) TVMP_DW_SECOND(1, 0) \
-  TVMP_DW_COLUMNS(7, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 1) TVMP_DW_SECOND(0, 3) \
-    TVMP_DW_SECOND(1, 2) \
-  TVMP_DW_COLUMNS(7, pair, 2) TVMP_DW_FIRST(0, 4) TVMP_DW_FIRST(1, 3) TVMP_DW_SECOND(0, 5) \
-    TVMP_DW_SECOND(1, 4) \
-  TVMP_DW_COLUMNS(7, pair, 3) TVMP_DW_FIRST(0, 6) TVMP_DW_FIRST(1, 5) TVMP_DW_SECOND(1, 6)
-
-#define TVMP_DW_TWO_LAST_7_1 \
-  TVMP_DW_WORD(7, 0) TVMP_DW_BOTH(0, 0) TVMP_DW_HIGH_BY_LOW(1, 0) \
-  TVMP_DW_WORD(7, 1) TVMP_DW_BOTH(0, 1) TVMP_DW_BOTH(1, 3) \
-  TVMP_DW_WORD(7, 2) TVMP_DW_BOTH(0, 2) TVMP_DW_BOTH(1, 4) \
-  TVMP_DW_WORD(7, 3) TVMP_DW_LOW_BY_HIGH(0, 5) TVMP_DW_BOTH(1, 5)
-
-#define TVMP_DW_TWO_PAIR_7_2(pair) \
-  TVMP_DW_COLUMNS(7, pair, 0) TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1) \
-  TVMP_DW_COLUMNS(7, pair, 1) TVMP_DW_FIRST(0, 2) TVMP_DW_FIRST(1, 0) TVMP_DW_SECOND(0, 3) \
-    TVMP_DW_SECOND(1, 1) \
-  TVMP_DW_COLUMNS(7, pair, 2) TVMP_DW_FIRST(0, 4) TVMP_DW_FIRST(1, 2) TVMP_DW_SECOND(0, 5) \
-    TVMP_DW_SECOND(1, 3) \
-  TVMP_DW_COLUMNS(7, pair, 3) TVMP_DW_FIRST(0, 6) TVMP_DW_FIRST(1, 4) TVMP_DW_SECOND(1, 5) \
-  TVMP_DW_COLUMNS(7, pair, 4) TVMP_DW_FIRST(1, 6)
-
-#define TVMP_DW_TWO_LAST_7_2 \
-  TVMP_DW_WORD(7, 0) TVMP_DW_BOTH(0, 0) \
-  TVMP_DW_WORD(7, 1) TVMP_DW_BOTH(0, 1) TVMP_DW_BOTH(1, 0) \
-  TVMP_DW_WORD(7, 2) TVMP_DW_BOTH(0, 2) TVMP_DW_BOTH(1, 1) \
-  TVMP_DW_WORD(7, 3) TVMP_DW_LOW(0, 3) TVMP_DW_BOTH(1, 2) \
-  TVMP_DW_WORD(7, 4) TVMP_DW_LOW(1, 3)
-
-/* The first two rows where registers are free for columns 2 and 3: whose outputs begin with the bias
- * there, before it is added to. */
-#define TVMP_DW_BEGINNING(kernel)                                                                 \
-  TVMP_DW_LINE("ldrd r10, r11, [r0, #" #kernel "/2*32+16]")                                       \
-  TVMP_DW_LINE("smlad r3, r10, r5, r1")                                                           \
-  TVMP_DW_LINE("smlad r4, r11, r5, r1")                                                           \
-  TVMP_DW_COLUMNS(kernel, 0, 0)                                                                   \
-  TVMP_DW_LINE("smlad r2, lr, r5, r1")                                                            \
-  TVMP_DW_FIRST(0, 0) TVMP_DW_SECOND(0, 1)                                                        \
-  TVMP_DW_MULTIPLY("smlad", 0, "r10", 2) TVMP_DW_MULTIPLY("smlad", 1, "r10", 1)                   \
-  TVMP_DW_MULTIPLY("smlad", 1, "r11", 2) TVMP_DW_MULTIPLY("smlad", 2, "r11", 1)
-#define TVMP_DW_BEGIN_3_1                                                                         \
-  TVMP_DW_LINE("ldm sp, {r1, r5-r9}")                                                             \
-  TVMP_DW_BEGINNING(3)                                                                            \
-  TVMP_DW_COLUMNS(3, 0, 2) TVMP_DW_FIRST(2, 2) TVMP_DW_FIRST(3, 1) TVMP_DW_SECOND(3, 2)
-#define TVMP_DW_BEGIN_5_1                                                                         \
-  TVMP_DW_LINE("ldm sp, {r1, r5-r9}")                                                             \
-  TVMP_DW_BEGINNING(5) TVMP_DW_MULTIPLY("smlad", 0, "r11", 3)                                     \
-  TVMP_DW_COLUMNS(5, 0, 2) TVMP_DW_FIRST(0, 4) TVMP_DW_FIRST(1, 3) TVMP_DW_FIRST(2, 2)            \
-    TVMP_DW_FIRST(3, 1) TVMP_DW_SECOND(1, 4) TVMP_DW_SECOND(2, 3) TVMP_DW_SECOND(3, 2)            \
-  TVMP_DW_COLUMNS(5, 0, 3) TVMP_DW_FIRST(2, 4) TVMP_DW_FIRST(3, 3) TVMP_DW_SECOND(3, 4)
 
 /* The frame: bias, weights, then
  *   what END reads: multiplier, rounding, right shift, out, outputs left, left shift, stride;
@@ -325,11 +25,6 @@ TVMP_DW_KEEP(tvmp_depthwise_keep_7, 7, "r2-r12, lr")
 #define TVMP_DW_LOAD(first, registers)       \
   TVMP_DW_LINE("add r12, sp, #4+4*(" first ")") \
   TVMP_DW_LINE("ldm r12, " registers)
-#define TVMP_DW_LOAD_START(registers)        \
-  TVMP_DW_LINE("ldm sp, {r1, " registers "}") \
-  TVMP_DW_LINE("mov r2, r1")                 \
-  TVMP_DW_LINE("mov r3, r1")                 \
-  TVMP_DW_LINE("mov r4, r1")
 #define TVMP_DW_LOAD_TWO(registers)          \
   TVMP_DW_LINE("ldm sp, {r1, " registers "}") \
   TVMP_DW_LINE("mov r2, r1")
@@ -508,23 +203,23 @@ TVMP_DW_KEEP(tvmp_depthwise_keep_7, 7, "r2-r12, lr")
                TVMP_DW_BEGIN_3_1 TVMP_DW_SUMS_3(, 1),                                             \
                TVMP_DW_LOAD_TWO("r5-r9") TVMP_DW_TWO_PAIR_3_1(0) TVMP_DW_SUMS_3(TWO_, 1))         \
   TVMP_DW_SUMS(3, 2, "6", TVMP_DW_EXPAND_3, suffix, form,                                         \
-               TVMP_DW_LOAD_START("r5-r9") TVMP_DW_PAIR_3_2(0) TVMP_DW_SUMS_3(, 2),               \
+               TVMP_DW_BEGIN_3_2 TVMP_DW_SUMS_3(, 2),               \
                TVMP_DW_LOAD_TWO("r5-r9") TVMP_DW_TWO_PAIR_3_2(0) TVMP_DW_SUMS_3(TWO_, 2))         \
   TVMP_DW_SUMS(5, 1, "14", TVMP_DW_EXPAND_7_WORDS, suffix, form,                                  \
                TVMP_DW_BEGIN_5_1 TVMP_DW_SUMS_5(, 1, "{r5-r8}"),                                  \
                TVMP_DW_LOAD_TWO("r5-r9") TVMP_DW_TWO_PAIR_5_1(0)                                  \
                    TVMP_DW_SUMS_5(TWO_, 1, "{r5-r8}"))                                            \
   TVMP_DW_SUMS(5, 2, "14", TVMP_DW_EXPAND_7_WORDS, suffix, form,                                  \
-               TVMP_DW_LOAD_START("r5-r9") TVMP_DW_PAIR_5_2(0) TVMP_DW_SUMS_5(, 2, "{r5-r7}"),    \
+               TVMP_DW_BEGIN_5_2 TVMP_DW_SUMS_5(, 2, "{r5-r7}"),    \
                TVMP_DW_LOAD_TWO("r5-r9") TVMP_DW_TWO_PAIR_5_2(0)                                  \
                    TVMP_DW_SUMS_5(TWO_, 2, "{r5-r7}"))                                            \
   TVMP_DW_SUMS(7, 1, "28", TVMP_DW_EXPAND_14_WORDS, suffix, form,                                 \
-               TVMP_DW_LOAD_START("r5-r11") TVMP_DW_PAIR_7_1(0)                                   \
+               TVMP_DW_BEGIN_7_1                                   \
                    TVMP_DW_SUMS_7(, 1, "28", "{r5-r10}"),                                         \
                TVMP_DW_LOAD_TWO("r5-r11") TVMP_DW_TWO_PAIR_7_1(0)                                 \
                    TVMP_DW_SUMS_7(TWO_, 1, "28", "{r5-r10}"))                                     \
   TVMP_DW_SUMS(7, 2, "26", TVMP_DW_EXPAND_13_WORDS, suffix, form,                                 \
-               TVMP_DW_LOAD_START("r5-r11") TVMP_DW_PAIR_7_2(0)                                   \
+               TVMP_DW_BEGIN_7_2                                   \
                    TVMP_DW_SUMS_7(, 2, "26", "{r5-r8}"),                                          \
                TVMP_DW_LOAD_TWO("r5-r11") TVMP_DW_TWO_PAIR_7_2(0)                                 \
                    TVMP_DW_SUMS_7(TWO_, 2, "26", "{r5-r8}"))
