@@ -31,6 +31,7 @@ from .dsp_depthwise_direct import (
     dsp_depthwise_direct,
     dsp_depthwise_direct_objection,
 )
+from .dsp_depthwise_shared import DspDepthwiseShared, dsp_depthwise_shared
 from .dsp_elementwise import DspAddFlat, DspMulFlat, dsp_add, dsp_mul
 from .elementwise import AddFlat, LookupFlat, MulFlat
 from .fixed_point import Arithmetic
@@ -87,6 +88,7 @@ __all__ = [
     "DspDenseVariant",
     "DspDepthwiseDirect",
     "DspDepthwiseRow",
+    "DspDepthwiseShared",
     "DspMulFlat",
     "Fill",
     "Instructions",
@@ -120,6 +122,7 @@ __all__ = [
     "dsp_depthwise_direct",
     "dsp_depthwise_direct_objection",
     "dsp_depthwise_row",
+    "dsp_depthwise_shared",
     "dsp_mul",
     "gathered_bytes",
     "gathered_instructions",

@@ -7,27 +7,35 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from .dsp_conv import DspConvRow
-from .kernel import Constants
-from .micro_kernel import implement, micro_kernel_name
+from .micro_kernel import OtherWay, implement, micro_kernel_name
 
 #: Fewest pixels of a row: what one block takes.
 _BLOCK_PIXELS = 3
+#: Instructions more than in a layer's own kernel for each pair of channels, and for each block.
+_PER_PAIR, _PER_BLOCK = 20, 6
 
 
 @dataclass(frozen=True)
-class DspConvShared:
+class DspConvShared(OtherWay):
     """:class:`DspConvRow` whose width and output channels are arguments.
 
-    Buffers as there. Rows that three pixels do not divide recompute some; see
-    ``tvmp_conv_shared`` in ``micro_project/kernels/conv.h``.
+    Buffers as there. See ``tvmp_conv_shared`` in ``micro_project/kernels/conv.h``.
 
     Parameters
     ----------
     row : DspConvRow
         Shape, arithmetic and packing.
+    halves : bool
+        Rows that three pixels do not divide end in blocks of two; else they recompute some.
     """
 
     row: DspConvRow
+    halves: bool = False
+
+    @property
+    def first(self) -> DspConvRow:
+        """The kernel that this is another way of."""
+        return self.row
 
     @property
     def name(self) -> str:
@@ -37,24 +45,19 @@ class DspConvShared:
         return micro_kernel_name(f"conv2d_shared_{stem}", self._numbers)
 
     @property
-    def constants(self) -> tuple[str, ...]:
-        """Constant parameters in order."""
-        return self.row.constants
-
-    @property
     def headers(self) -> tuple[str, ...]:
         """What the C includes."""
         return self.row.headers
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates of the row, each counted once."""
-        return self.row.macs
-
-    @property
     def instructions(self) -> int:
         """Instructions of one call on a Cortex-M, by a model of the blocks."""
-        return self.row.instructions_in_blocks(-(-self.row.plain.out_width // _BLOCK_PIXELS))
+        pixels = self.row.plain.out_width
+        blocks = -(-pixels // _BLOCK_PIXELS)
+        halves = _BLOCK_PIXELS * blocks - pixels if self.halves else 0
+        made = self.row.instructions_in_blocks(blocks - halves)
+        made += halves * self.row.instructions_in_blocks(0, 2)
+        return made + self.row.plain.out_channels // 2 * (_PER_PAIR + blocks * _PER_BLOCK)
 
     @property
     def remark(self) -> str:
@@ -68,15 +71,7 @@ class DspConvShared:
 
     @property
     def _numbers(self) -> tuple[int, ...]:
-        return self.row.window_numbers
-
-    def pack(self, constants: Constants) -> Constants:
-        """As the row's."""
-        return self.row.pack(constants)
-
-    def description(self) -> tirx.PrimFunc:
-        """The row's."""
-        return self.row.description()
+        return (*self.row.window_numbers, int(self.halves))
 
     def prim_func(self) -> tirx.PrimFunc:
         """One call of ``tvmp_conv_shared``."""

@@ -13,12 +13,10 @@ from .depthwise import DepthwiseRow
 from .dsp_pair import PairForm, PairScaling, sums_are_narrow
 from .fixed_point import Arithmetic, Requantisation, bind, int32, saturate
 from .kernel import Constants
-from .micro_kernel import describe, implement, micro_kernel_name
-
-_HEADERS = ("depthwise_direct.h", "dsp.h", "pair.h", "requantise.h")
+from .micro_kernel import WithWeights, describe, implement, micro_kernel_name
 
 #: Channels of a word.
-_GROUP = 4
+GROUP = 4
 #: Columns under two neighbouring windows that the C has lines for.
 _MOST_COLUMNS = 15
 #: Largest constant offset of a load.
@@ -32,7 +30,7 @@ _ORDER = (0, 2, 1, 3)
 
 
 @dataclass(frozen=True)
-class DspDepthwiseDirect:
+class DspDepthwiseDirect(WithWeights):
     """:class:`DepthwiseRow` with four channels of two outputs at a time, straight from the input.
 
     Buffers: data int8 and out int8 as the plain kernel's; weight int16 [groups, taps, 4] and
@@ -49,26 +47,13 @@ class DspDepthwiseDirect:
     plain: DepthwiseRow
     narrow: bool
 
+    headers = ("depthwise_direct.h", "dsp.h", "pair.h", "requantise.h")
+
     @property
     def name(self) -> str:
         """C identifier stem."""
         stem = self.plain.name.removeprefix("depthwise_").rsplit("_", 1)[0]
         return micro_kernel_name(f"depthwise_direct_{stem}", self._numbers)
-
-    @property
-    def constants(self) -> tuple[str, ...]:
-        """Constant parameters in order."""
-        return ("weight", "channels")
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        """What the C includes."""
-        return _HEADERS
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of the row."""
-        return self.plain.macs
 
     @property
     def remark(self) -> str:
@@ -88,18 +73,19 @@ class DspDepthwiseDirect:
         )
 
     @property
+    def constant_bytes(self) -> int:
+        """Flash of a layer's weights and channels."""
+        taps = self.plain.kernel_h * self.plain.kernel_w
+        numbers = 3 if self._exponent >= 0 else 4
+        return self._groups * GROUP * (2 * taps + 4 * numbers)
+
+    @property
     def _scaling(self) -> PairScaling:
         return PairScaling(self.plain.requantisation, self.narrow)
 
     @property
     def _groups(self) -> int:
-        return -(-self.plain.in_channels // _GROUP)
-
-    @property
-    def _bits(self) -> int:
-        """Places that weights and biases are shifted to the left by, at most."""
-        form = self._scaling.form
-        return 8 if form < PairForm.TIES else 1 if form == PairForm.TIES else 0
+        return -(-self.plain.in_channels // GROUP)
 
     @property
     def _exponent(self) -> int:
@@ -124,8 +110,8 @@ class DspDepthwiseDirect:
         exponents, _ = self._scaling.pack(settled)
         # Channels that are to be shifted further begin with as many places less.
         less = exponents - self._exponent if self._exponent >= 0 else np.zeros_like(exponents)
-        members = _members(self.plain.in_channels)
-        factor = np.left_shift(1, self._bits - less)
+        members = channels_of_groups(self.plain.in_channels)
+        factor = np.left_shift(1, multiplied_places(self._scaling.form) - less)
         flat = settled["weight"].astype(np.int64).reshape(len(less), -1) * factor[:, None]
         start = (settled["bias"].astype(np.int64) * factor)[members]
         parameters = [settled["multiplier"].astype(np.int64), self._rounding(exponents, less)]
@@ -153,15 +139,15 @@ class DspDepthwiseDirect:
         rows = (plain.kernel_h - 1) * plain.dilation_h + 1
         data = te.placeholder((rows, plain.in_row_pixels, plain.in_channels), "int8", "data")
         taps = plain.kernel_h * plain.kernel_w
-        weight = te.placeholder((self._groups, taps, _GROUP), "int16", "weight")
+        weight = te.placeholder((self._groups, taps, GROUP), "int16", "weight")
         numbers = 2 if self._exponent >= 0 else 3
-        channels = te.placeholder((self._groups, (1 + numbers) * _GROUP), "int32", "channels")
+        channels = te.placeholder((self._groups, (1 + numbers) * GROUP), "int32", "channels")
         ky = te.reduce_axis((0, plain.kernel_h), "ky")
         kx = te.reduce_axis((0, plain.kernel_w), "kx")
         shape = (1, plain.out_width, plain.in_channels)
         # The last group overlaps the one before; any of the two may give a channel that both have.
-        overlap = self._groups * _GROUP - plain.in_channels
-        first_of_last = (self._groups - 1) * _GROUP
+        overlap = self._groups * GROUP - plain.in_channels
+        first_of_last = (self._groups - 1) * GROUP
 
         def place(o: tirx.Var) -> tirx.Expr:
             return o + tirx.Select(o >= first_of_last, overlap, 0)
@@ -169,10 +155,10 @@ class DspDepthwiseDirect:
         def tap(y: tirx.Var, x: tirx.Var, o: tirx.Var) -> tirx.Expr:
             del y
             at = place(o)
-            inner = at % _GROUP
+            inner = at % GROUP
             # 0, 2, 1, 3: the two bits change places.
             position = inner % 2 * 2 + inner // 2
-            factor = weight[at // _GROUP, ky * plain.kernel_w + kx, position].astype("int32")
+            factor = weight[at // GROUP, ky * plain.kernel_w + kx, position].astype("int32")
             pixel = data[ky * plain.dilation_h, x * plain.stride_w + kx, o].astype("int32")
             return te.sum(pixel * factor, axis=[ky, kx])
 
@@ -180,30 +166,15 @@ class DspDepthwiseDirect:
 
         def scaled(y: tirx.Var, x: tirx.Var, o: tirx.Var) -> tirx.Expr:
             at = place(o)
-            group, inner = at // _GROUP, at % _GROUP
-            first = _GROUP + numbers * inner
+            group, inner = at // GROUP, at % GROUP
+            first = GROUP + numbers * inner
             shift = channels[group, first + 2] if numbers == 3 else int32(self._exponent)
             total = acc[y, x, o] + channels[group, inner]
-            return self._scaled(total, channels[group, first], channels[group, first + 1], shift)
+            return scaled_sum(
+                self._scaling, total, channels[group, first], channels[group, first + 1], shift
+            )
 
         return describe([data, weight, channels, te.compute(shape, scaled, name="out")])
-
-    def _scaled(
-        self, total: tirx.Expr, multiplier: tirx.Expr, rounding: tirx.Expr, shift: tirx.Expr
-    ) -> tirx.Expr:
-        """As ``tvmp_scale_sum`` of ``pair.h`` does it."""
-        r, form = self.plain.requantisation, self._scaling.form
-        if form > PairForm.TIES:
-            return bind("total", total, lambda x: r.scale(x, multiplier, shift))
-        nearest = 1 << 31 if form == PairForm.TIES else 0
-
-        def shifted(x: tirx.Expr) -> tirx.Expr:
-            product = x.astype("int64") * multiplier.astype("int64")
-            high = (product + tirx.const(nearest, "int64")) >> tirx.const(32, "int64")
-            towards = x >> int32(31) if form == PairForm.TIES else int32(0)
-            return ((high.astype("int32") + rounding + towards) >> shift) >> int32(1)
-
-        return bind("total", total, lambda x: saturate(shifted(x), r.clamp_min, r.clamp_max))
 
     @property
     def _numbers(self) -> tuple[int, ...]:
@@ -219,6 +190,39 @@ class DspDepthwiseDirect:
     def prim_func(self) -> tirx.PrimFunc:
         """One call of ``tvmp_depthwise_direct``."""
         return implement(self.description(), "tvmp_depthwise_direct", self._numbers)
+
+
+def multiplied_places(form: PairForm) -> int:
+    """Places that a form wants sums, and so weights and biases, to be shifted to the left by."""
+    return 8 if form < PairForm.TIES else 1 if form == PairForm.TIES else 0
+
+
+def scaled_sum(
+    scaling: PairScaling,
+    total: tirx.Expr,
+    multiplier: tirx.Expr,
+    rounding: tirx.Expr,
+    shift: tirx.Expr,
+) -> tirx.Expr:
+    """The int8 output of a sum that is shifted already, as ``tvmp_scale_sum`` makes it.
+
+    Parameters
+    ----------
+    total, multiplier, rounding, shift : tvm.tirx.Expr
+        int32; all but the first as ``struct tvmp_channel`` of ``pair.h`` has them.
+    """
+    r, form = scaling.requantisation, scaling.form
+    if form > PairForm.TIES:
+        return bind("total", total, lambda x: r.scale(x, multiplier, shift))
+    nearest = 1 << 31 if form == PairForm.TIES else 0
+
+    def shifted(x: tirx.Expr) -> tirx.Expr:
+        product = x.astype("int64") * multiplier.astype("int64")
+        high = (product + tirx.const(nearest, "int64")) >> tirx.const(32, "int64")
+        towards = x >> int32(31) if form == PairForm.TIES else int32(0)
+        return ((high.astype("int32") + rounding + towards) >> shift) >> int32(1)
+
+    return bind("total", total, lambda x: saturate(shifted(x), r.clamp_min, r.clamp_max))
 
 
 def direct_instructions(
@@ -245,11 +249,11 @@ def direct_instructions(
     # Loads and expansions of pixels, loads of weights, products.
     two = kernel_h * (3 * columns + 2 * kernel_w + 8 * kernel_w + loop)
     one = kernel_h * (8 * kernel_w + loop)
-    each = int(1.5 * _GROUP)
+    each = int(1.5 * GROUP)
     pairs, rest = divmod(width, 2)
-    block = pairs * (two + 22 + each + 2 * _GROUP * scaling)
-    block += rest * (one + 10 + each + _GROUP * scaling)
-    return round(-(-channels // _GROUP) * (block + 10))
+    block = pairs * (two + 22 + each + 2 * GROUP * scaling)
+    block += rest * (one + 10 + each + GROUP * scaling)
+    return round(-(-channels // GROUP) * (block + 10))
 
 
 def direct_scaling(constants: Constants, arithmetic: Arithmetic) -> float:
@@ -301,10 +305,10 @@ def _sums_are_narrow(constants: Constants, requantisation: Requantisation) -> bo
     return sums_are_narrow(settled)
 
 
-def _members(channels: int) -> npt.NDArray[np.int64]:
-    """The channels of each group; the last one's reach back."""
-    first = np.minimum(np.arange(0, channels, _GROUP), channels - _GROUP)
-    return first[:, None] + np.arange(_GROUP)
+def channels_of_groups(channels: int) -> npt.NDArray[np.int64]:
+    """The channels of each group of four, [groups, 4]; the last one's reach back."""
+    first = np.minimum(np.arange(0, channels, GROUP), channels - GROUP)
+    return first[:, None] + np.arange(GROUP)
 
 
 def dsp_depthwise_direct_objection(
@@ -321,7 +325,7 @@ def dsp_depthwise_direct_objection(
     stride_w, dilation_w : int
         Along the row; those of rows are the caller's business.
     """
-    if channels < _GROUP:
+    if channels < GROUP:
         return f"its input has {channels} channels, less than a word"
     if multiplier != 1:
         return f"each of its channels has {multiplier} outputs"

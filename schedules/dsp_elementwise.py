@@ -14,7 +14,7 @@ from .dsp_scaling import DspScaling
 from .elementwise import AddFlat, MulFlat
 from .fixed_point import Requantisation, int32, saturate
 from .kernel import Constants, kernel_name
-from .micro_kernel import describe, implement
+from .micro_kernel import describe, implement, micro_kernel_name
 
 _HEADERS = ("dsp.h", "elementwise.h", "requantise.h")
 Integers = npt.NDArray[np.int64]
@@ -61,7 +61,7 @@ class DspAddFlat:
     @property
     def name(self) -> str:
         """C identifier stem."""
-        return kernel_name(f"add_dsp_n{self.length}", self, "length")
+        return micro_kernel_name("add_dsp", self._numbers)
 
     @property
     def constants(self) -> tuple[str, ...]:
@@ -100,16 +100,17 @@ class DspAddFlat:
 
     def prim_func(self) -> tirx.PrimFunc:
         """One call of ``tvmp_add``."""
-        numbers = (
-            self.length,
-            self.lhs_factor,
-            self.rhs_factor,
-            self.offset,
-            self.shift,
-            self.clamp_min,
-            self.clamp_max,
-        )
-        return implement(self.description(), "tvmp_add", numbers)
+        names = ("length", "lhs_factor", "rhs_factor", "offset")
+        return implement(self.description(), "tvmp_add", self._numbers, arguments=names)
+
+    @property
+    def arguments(self) -> tuple[int, ...]:
+        """Arguments of a call behind its pointers: additions share their code."""
+        return (self.length, self.lhs_factor, self.rhs_factor, self.offset)
+
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        return (self.shift, self.clamp_min, self.clamp_max)
 
 
 def dsp_add(plain: AddFlat) -> DspAddFlat | None:

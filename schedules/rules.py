@@ -21,6 +21,7 @@ from .dsp_dense import DspDense
 from .dsp_dense_variants import DspDenseGathered, DspDenseVariant
 from .dsp_depthwise import DepthwiseSteps, DspDepthwiseRow
 from .dsp_depthwise_direct import DspDepthwiseDirect
+from .dsp_depthwise_shared import DspDepthwiseShared, dsp_depthwise_shared
 from .kernel import Kernel
 
 Choice = Mapping[str, str]
@@ -138,9 +139,9 @@ class PlainConvolutionRule:
 class DepthwiseRule:
     """Depthwise convolutions.
 
-    ``form``: *gathered* in scratch memory in steps of ``blocks`` of four outputs, or *direct*,
-    where the core has the DSP extension; or by a TE schedule, *window* by window, ``pixels`` at
-    once, with all of the window or its rows ``unrolled``.
+    ``form``: *gathered* in scratch memory in steps of ``blocks`` of four outputs, *direct*, or
+    *shared* by layers, where the core has the DSP extension; or by a TE schedule, *window* by
+    window, ``pixels`` at once, with all of the window or its rows ``unrolled``.
     """
 
     def space(self, kernel: Kernel) -> Space | None:
@@ -152,8 +153,12 @@ class DepthwiseRule:
         taps = plain.kernel_h * plain.kernel_w
         unrolled = ("window", "row") if taps <= 9 else ("row", "window")
         loops = {"pixels": widths, "unrolled": unrolled}
+        if isinstance(kernel, DspDepthwiseShared):
+            key = DspDepthwiseDirect(plain, kernel.narrow).name
+            return Space(key, {"form": ("shared", "direct", "window"), **loops})
         if isinstance(kernel, DspDepthwiseDirect):
-            return Space(kernel.name, {"form": ("direct", "window"), **loops})
+            forms = ("direct",) if dsp_depthwise_shared(kernel) is None else ("direct", "shared")
+            return Space(kernel.name, {"form": (*forms, "window"), **loops})
         if not isinstance(kernel, DspDepthwiseRow):
             return Space(plain.name, {"form": ("window",), **loops})
         most = min(-(-plain.out_width // _BLOCK_OUTPUTS), _MOST_BLOCKS)
@@ -167,8 +172,12 @@ class DepthwiseRule:
         if plain is None or space is None:
             return None
         loops_are_default = all(choice[n] == space.default[n] for n in ("pixels", "unrolled"))
-        if choice["form"] == "direct":
-            return kernel if loops_are_default else None
+        if choice["form"] in ("direct", "shared"):
+            if not isinstance(kernel, DspDepthwiseDirect | DspDepthwiseShared):
+                return None
+            direct = DspDepthwiseDirect(plain, kernel.narrow)
+            made = direct if choice["form"] == "direct" else dsp_depthwise_shared(direct)
+            return made if loops_are_default else None
         if choice["form"] == "gathered":
             if not isinstance(kernel, DspDepthwiseRow) or not loops_are_default:
                 return None
@@ -245,7 +254,7 @@ def make_variant(kernel: Kernel, choice: Choice) -> Kernel | None:
 
 
 def _plain_depthwise(kernel: Kernel) -> DepthwiseRow | None:
-    if isinstance(kernel, DspDepthwiseRow | DspDepthwiseDirect):
+    if isinstance(kernel, DspDepthwiseRow | DspDepthwiseDirect | DspDepthwiseShared):
         return kernel.plain
     return kernel if isinstance(kernel, DepthwiseRow) else None
 

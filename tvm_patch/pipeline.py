@@ -345,6 +345,7 @@ def deploy(
     runs: int = 1,
     seed: int = 0,
     database: str | Path | None = None,
+    small_code: bool = False,
     on_step: Step | None = None,
     progress: Progress | None = None,
 ) -> Deployment:
@@ -375,6 +376,8 @@ def deploy(
         Of the random inputs that are compared with the reference.
     database : str, Path or None
         Kernel times that ``tvm-patch tune`` has measured: kernels are made in the fastest ways.
+    small_code : bool
+        Kernels that layers share rather than faster ones; no measured times are used.
     on_step : callable or None
         Told what begins.
 
@@ -388,14 +391,16 @@ def deploy(
     say("import")
     prepared = model if isinstance(model, Prepared) else prepare(model, io=io)
     say("plan")
-    times = database_times(database, board, emulate=emulate)
+    times = NO_TIMES if small_code else database_times(database, board, emulate=emulate)
     if plan is None:
         plan = make_plan(prepared, requirements, layers=layers, algorithm=algorithm)
         limit = None if requirements is None or layers else requirements.arena_limit_bytes
         plan = tuned_plan(prepared, plan, times, board, arena_limit_bytes=limit)
     folder = folder or Path("out") / prepared.imported.c_name
     say("generate C")
-    generated = generate(prepared, plan, folder / "model", board, times=times)
+    generated = generate(
+        prepared, plan, folder / "model", board, small_code=small_code, times=times
+    )
     say("build firmware")
     firmware = build_firmware(generated.folder, board, folder / "firmware", emulate=emulate)
     say("compute the reference")

@@ -22,6 +22,25 @@ struct tvmp_conv {
   int32_t stride;        /* bytes from one output pixel to the next */
 };
 
+/* All numbers as arguments of C functions have them; the groups' outputs follow each other. */
+TVMP_INLINE struct tvmp_conv tvmp_conv_of(int32_t pixels, int32_t pixel_bytes, int32_t rows,
+                                          int32_t row_bytes, int32_t segments, int32_t segment_step,
+                                          int32_t segment_bytes, int32_t group_channels,
+                                          int32_t groups) {
+  const struct tvmp_conv conv = {
+      .pixels = pixels,
+      .pixel_bytes = pixel_bytes,
+      .rows = rows,
+      .row_bytes = row_bytes,
+      .segments = segments,
+      .segment_step = segment_step,
+      .segment_bytes = segment_bytes,
+      .channels = group_channels,
+      .stride = groups * group_channels,
+  };
+  return conv;
+}
+
 TVMP_INLINE int32_t tvmp_conv_words(const struct tvmp_conv *conv) {
   return (conv->segment_bytes + 3) / 4;
 }
@@ -63,18 +82,19 @@ TVMP_INLINE void tvmp_conv_window(const int8_t *data, const int8_t *weight, int3
   }
 }
 
-/* Windows of one to three neighbouring pixels times two channels, requantised. */
-TVMP_INLINE void tvmp_conv_block(const int8_t *data, const int8_t *weight,
-                                 const struct tvmp_pair *pair, int8_t *out, int32_t pixels,
-                                 int32_t channels, const struct tvmp_conv *conv,
-                                 const struct tvmp_scale *scale) {
+/* Windows of one to three neighbouring pixels times two channels, requantised. Returns where the
+ * output behind them goes. */
+TVMP_INLINE int8_t *tvmp_conv_block(const int8_t *data, const int8_t *weight,
+                                    const struct tvmp_pair *pair, int8_t *out, int32_t pixels,
+                                    int32_t channels, const struct tvmp_conv *conv,
+                                    const struct tvmp_scale *scale) {
   int32_t sum[6];
   for (int32_t pixel = 0; pixel < pixels; ++pixel) {
     sum[2 * pixel] = pair->start[0];
     sum[2 * pixel + 1] = pair->start[1];
   }
   tvmp_conv_window(data, weight, pixels, 1, conv, scale, sum);
-  tvmp_scale_block(sum, pixels, channels, pair, out, conv->stride, scale);
+  return tvmp_scale_block(sum, pixels, channels, pair, out, conv->stride, scale);
 }
 
 /* The window of one pixel times two or three pairs of channels, requantised. */
@@ -111,11 +131,13 @@ TVMP_INLINE void tvmp_conv_pixels(const int8_t *data, const int8_t *weight,
                                   int32_t left_out, const struct tvmp_conv *conv,
                                   const struct tvmp_scale *scale) {
   const int32_t pixels = conv->pixels - left_out, rest = pixels % 3;
-  const int8_t *const end = data + (pixels - rest) * conv->pixel_bytes;
-  while (data != end) {
-    tvmp_conv_block(data, weight, pair, out, 3, channels, conv, scale);
-    data += 3 * conv->pixel_bytes;
-    out += 3 * conv->stride;
+  if (pixels >= 3) {
+    const int8_t *end = data + (pixels - rest) * conv->pixel_bytes;
+    TVMP_UNKNOWN(end);
+    do {
+      out = tvmp_conv_block(data, weight, pair, out, 3, channels, conv, scale);
+      data += 3 * conv->pixel_bytes;
+    } while (data != end);
   }
   if (rest != 0) {
     tvmp_conv_block(data, weight, pair, out, rest, channels, conv, scale);
@@ -171,24 +193,9 @@ TVMP_INLINE void tvmp_conv_row(const int8_t *data, const int8_t *weight, const i
                                int32_t segment_bytes, int32_t group_channels, int32_t groups,
                                int32_t joint, int32_t form, int32_t exponent, int32_t clamp_min,
                                int32_t clamp_max) {
-  const struct tvmp_conv conv = {
-      .pixels = pixels,
-      .pixel_bytes = pixel_bytes,
-      .rows = rows,
-      .row_bytes = row_bytes,
-      .segments = segments,
-      .segment_step = segment_step,
-      .segment_bytes = segment_bytes,
-      .channels = group_channels,
-      .stride = groups * group_channels,
-  };
-  const struct tvmp_scale scale = {
-      .form = (enum tvmp_pair_form)form,
-      .joint = joint,
-      .exponent = exponent,
-      .clamp_min = clamp_min,
-      .clamp_max = clamp_max,
-  };
+  const struct tvmp_conv conv = tvmp_conv_of(pixels, pixel_bytes, rows, row_bytes, segments,
+                                             segment_step, segment_bytes, group_channels, groups);
+  const struct tvmp_scale scale = tvmp_scale_of(form, joint, exponent, clamp_min, clamp_max);
   const struct tvmp_pair *pair = (const struct tvmp_pair *)channels;
   const int32_t pairs = (group_channels + 1) / 2;
   for (int32_t group = 0; group < groups; ++group) {
@@ -203,44 +210,44 @@ TVMP_INLINE void tvmp_conv_row(const int8_t *data, const int8_t *weight, const i
 /* A whole row of at least three pixels and an even number of channels, in little code.
  *
  * As tvmp_conv_row with one group, but pixels and channels need not be constants: layers whose
- * windows agree share one function. There is one body, of three pixels: where they do not come out
- * even, the first block and the second overlap. */
+ * windows agree share one function. Where three pixels do not divide a row its last ones are made
+ * two at a time if ``halves``; else there is one body, and the first block and the second overlap.
+ */
 TVMP_INLINE void tvmp_conv_shared(const int8_t *data, const int8_t *weight, const int32_t *channels,
                                   int8_t *out, int32_t pixels, int32_t channel_count,
                                   int32_t pixel_bytes, int32_t rows, int32_t row_bytes,
                                   int32_t segments, int32_t segment_step, int32_t segment_bytes,
                                   int32_t joint, int32_t form, int32_t exponent, int32_t clamp_min,
-                                  int32_t clamp_max) {
-  const struct tvmp_conv conv = {
-      .pixels = pixels,
-      .pixel_bytes = pixel_bytes,
-      .rows = rows,
-      .row_bytes = row_bytes,
-      .segments = segments,
-      .segment_step = segment_step,
-      .segment_bytes = segment_bytes,
-      .channels = channel_count,
-      .stride = channel_count,
-  };
-  const struct tvmp_scale scale = {
-      .form = (enum tvmp_pair_form)form,
-      .joint = joint,
-      .exponent = exponent,
-      .clamp_min = clamp_min,
-      .clamp_max = clamp_max,
-  };
+                                  int32_t clamp_max, int32_t halves) {
+  const struct tvmp_conv conv = tvmp_conv_of(pixels, pixel_bytes, rows, row_bytes, segments,
+                                             segment_step, segment_bytes, channel_count, 1);
+  const struct tvmp_scale scale = tvmp_scale_of(form, joint, exponent, clamp_min, clamp_max);
   const int32_t pair_bytes = tvmp_conv_pair_bytes(&conv);
   const struct tvmp_pair *pair = (const struct tvmp_pair *)channels;
-  const int32_t blocks = (pixels + 2) / 3;
+  const int32_t blocks = (pixels + 2) / 3, missing = 3 * blocks - pixels;
+  const int32_t threes = blocks - (halves ? missing : 0), twice = halves ? 0 : missing;
+  if (channel_count < 2) {
+    /* The compiler need not make a copy for outputs that follow each other. */
+    __builtin_unreachable();
+  }
   TVMP_ROLLED for (int32_t count = channel_count / 2; count != 0; --count) {
     const int8_t *from = data;
     int8_t *to = out;
-    int32_t advance = pixels - 3 * (blocks - 1);
-    TVMP_ROLLED for (int32_t left = blocks; left != 0; --left) {
-      tvmp_conv_block(from, weight, pair, to, 3, 2, &conv, &scale);
-      from += advance * pixel_bytes;
-      to += advance * channel_count;
-      advance = 3;
+    int32_t back = twice;
+    TVMP_ROLLED for (int32_t left = threes; left != 0; --left) {
+      to = tvmp_conv_block(from, weight, pair, to, 3, 2, &conv, &scale);
+      from += 3 * pixel_bytes;
+      if (!halves) {
+        from -= back * pixel_bytes;
+        to -= back * channel_count;
+        back = 0;
+      }
+    }
+    if (halves) {
+      TVMP_ROLLED for (int32_t left = missing; left != 0; --left) {
+        to = tvmp_conv_block(from, weight, pair, to, 2, 2, &conv, &scale);
+        from += 2 * pixel_bytes;
+      }
     }
     weight += pair_bytes;
     out += 2;

@@ -202,24 +202,9 @@ TVMP_INLINE void tvmp_conv_gathered(const int8_t *data, const int8_t *weight,
                                     int32_t segment_bytes, int32_t group_channels, int32_t groups,
                                     int32_t joint, int32_t form, int32_t exponent,
                                     int32_t clamp_min, int32_t clamp_max) {
-  const struct tvmp_conv conv = {
-      .pixels = pixels,
-      .pixel_bytes = pixel_bytes,
-      .rows = rows,
-      .row_bytes = row_bytes,
-      .segments = segments,
-      .segment_step = segment_step,
-      .segment_bytes = segment_bytes,
-      .channels = group_channels,
-      .stride = groups * group_channels,
-  };
-  const struct tvmp_scale scale = {
-      .form = (enum tvmp_pair_form)form,
-      .joint = joint,
-      .exponent = exponent,
-      .clamp_min = clamp_min,
-      .clamp_max = clamp_max,
-  };
+  const struct tvmp_conv conv = tvmp_conv_of(pixels, pixel_bytes, rows, row_bytes, segments,
+                                             segment_step, segment_bytes, group_channels, groups);
+  const struct tvmp_scale scale = tvmp_scale_of(form, joint, exponent, clamp_min, clamp_max);
   const struct tvmp_pair *pair = (const struct tvmp_pair *)channels;
   const int32_t pairs = (group_channels + 1) / 2;
   const int32_t pair_bytes = rows * segments * tvmp_conv_words(&conv) * 8;
@@ -281,24 +266,9 @@ TVMP_INLINE void tvmp_conv_unrolled(const int8_t *data, const int8_t *weight,
                                     int32_t segment_bytes, int32_t group_channels, int32_t groups,
                                     int32_t joint, int32_t form, int32_t exponent,
                                     int32_t clamp_min, int32_t clamp_max) {
-  const struct tvmp_conv conv = {
-      .pixels = pixels,
-      .pixel_bytes = pixel_bytes,
-      .rows = rows,
-      .row_bytes = row_bytes,
-      .segments = segments,
-      .segment_step = segment_step,
-      .segment_bytes = segment_bytes,
-      .channels = group_channels,
-      .stride = groups * group_channels,
-  };
-  const struct tvmp_scale scale = {
-      .form = (enum tvmp_pair_form)form,
-      .joint = joint,
-      .exponent = exponent,
-      .clamp_min = clamp_min,
-      .clamp_max = clamp_max,
-  };
+  const struct tvmp_conv conv = tvmp_conv_of(pixels, pixel_bytes, rows, row_bytes, segments,
+                                             segment_step, segment_bytes, group_channels, groups);
+  const struct tvmp_scale scale = tvmp_scale_of(form, joint, exponent, clamp_min, clamp_max);
   const struct tvmp_pair *pair = (const struct tvmp_pair *)channels;
   const int32_t pair_bytes = rows * segments * tvmp_conv_words(&conv) * 8;
   TVMP_ROLLED for (int32_t left = groups; left != 0; --left) {

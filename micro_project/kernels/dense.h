@@ -68,13 +68,7 @@ TVMP_INLINE void tvmp_dot_three_pairs(struct tvmp_walk *walk, int32_t words, int
 TVMP_INLINE void tvmp_dense(const int8_t *data, const int8_t *weight, const int32_t *channels,
                             int8_t *out, int32_t inputs, int32_t outputs, int32_t joint,
                             int32_t form, int32_t exponent, int32_t clamp_min, int32_t clamp_max) {
-  const struct tvmp_scale scale = {
-      .form = (enum tvmp_pair_form)form,
-      .joint = joint,
-      .exponent = exponent,
-      .clamp_min = clamp_min,
-      .clamp_max = clamp_max,
-  };
+  const struct tvmp_scale scale = tvmp_scale_of(form, joint, exponent, clamp_min, clamp_max);
   const int32_t words = (inputs + 3) / 4;
   const int32_t overlap = 4 * words - inputs;
   const int32_t whole = overlap == 0 ? words : words - 1;

@@ -175,13 +175,7 @@ TVMP_INLINE void tvmp_dense_unrolled(const int8_t *data, const int8_t *weight,
                                      const int32_t *channels, int8_t *out, int32_t turn,
                                      int32_t inputs, int32_t outputs, int32_t joint, int32_t form,
                                      int32_t exponent, int32_t clamp_min, int32_t clamp_max) {
-  const struct tvmp_scale scale = {
-      .form = (enum tvmp_pair_form)form,
-      .joint = joint,
-      .exponent = exponent,
-      .clamp_min = clamp_min,
-      .clamp_max = clamp_max,
-  };
+  const struct tvmp_scale scale = tvmp_scale_of(form, joint, exponent, clamp_min, clamp_max);
   tvmp_dense_in_turns(data, weight, channels, out, 0, turn, inputs, outputs, &scale);
 }
 
@@ -192,13 +186,7 @@ TVMP_INLINE void tvmp_dense_gathered(const int8_t *data, const int8_t *weight,
                                      int32_t turn, int32_t inputs, int32_t outputs, int32_t joint,
                                      int32_t form, int32_t exponent, int32_t clamp_min,
                                      int32_t clamp_max) {
-  const struct tvmp_scale scale = {
-      .form = (enum tvmp_pair_form)form,
-      .joint = joint,
-      .exponent = exponent,
-      .clamp_min = clamp_min,
-      .clamp_max = clamp_max,
-  };
+  const struct tvmp_scale scale = tvmp_scale_of(form, joint, exponent, clamp_min, clamp_max);
   int32_t *const gathered = (int32_t *)scratch;
   int32_t *const last = tvmp_gather_words(data, 1, 0, inputs / 4, gathered);
   if (inputs % 4 != 0) {

@@ -215,28 +215,29 @@ TVMP_INLINE void tvmp_depthwise_direct(const int8_t *data, const int16_t *weight
       .pixel_bytes = pixel_bytes,
       .row_bytes = row_bytes,
   };
-  const struct tvmp_scale scale = {
-      .form = (enum tvmp_pair_form)form,
-      .joint = 0,
-      .exponent = exponent,
-      .clamp_min = clamp_min,
-      .clamp_max = clamp_max,
-  };
+  const struct tvmp_scale scale = tvmp_scale_of(form, 0, exponent, clamp_min, clamp_max);
   const int32_t group_numbers = 4 + 4 * tvmp_direct_numbers(&scale);
   const int32_t *group = channels;
-  const int32_t *const end = group + (pixel_bytes + 3) / 4 * group_numbers;
-  const int32_t pairs = width / 2, overlap = (4 - pixel_bytes % 4) % 4;
-  TVMP_ROLLED for (; group != end; group += group_numbers) {
+  const int32_t *end = group + (pixel_bytes + 3) / 4 * group_numbers;
+  TVMP_UNKNOWN(end);
+  const int32_t overlap = (4 - pixel_bytes % 4) % 4;
+  do {
     if (overlap != 0 && group == end - group_numbers) {
       data -= overlap;
       out -= overlap;
     }
     const int8_t *from = data;
     int8_t *to = out;
-    TVMP_ROLLED for (int32_t pair = 0; pair < pairs; ++pair) {
-      tvmp_direct_block(from, weight, group, to, 2, &layer, &scale);
-      from += 2 * stride * pixel_bytes;
-      to += 2 * pixel_bytes;
+    if (width >= 2) {
+      int32_t pairs = width / 2;
+      if (pairs > 1) {
+        TVMP_UNKNOWN(pairs);
+      }
+      do {
+        tvmp_direct_block(from, weight, group, to, 2, &layer, &scale);
+        from += 2 * stride * pixel_bytes;
+        to += 2 * pixel_bytes;
+      } while (--pairs != 0);
     }
     if (width % 2 != 0) {
       tvmp_direct_block(from, weight, group, to, 1, &layer, &scale);
@@ -244,7 +245,8 @@ TVMP_INLINE void tvmp_depthwise_direct(const int8_t *data, const int16_t *weight
     data += 4;
     out += 4;
     weight += 4 * kernel_h * kernel_w;
-  }
+    group += group_numbers;
+  } while (group != end);
 }
 
 #endif

@@ -14,6 +14,13 @@
 /* Before a loop: leave it a loop. Unrolled bodies would cost flash and win next to nothing. */
 #define TVMP_ROLLED _Pragma("GCC unroll 1")
 
+/* The same where a loop of few turns might be spelled out all the same: how many is not known. */
+#if defined(__GNUC__)
+#define TVMP_UNKNOWN(variable) __asm__("" : "+r"(variable))
+#else
+#define TVMP_UNKNOWN(variable)
+#endif
+
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 #define TVMP_HAS_DSP 1
 #else
@@ -75,6 +82,17 @@ TVMP_INLINE uint32_t tvmp_sxtb16_odd(uint32_t bytes) {
   return halves;
 #else
   return tvmp_sxtb16(tvmp_ror8(bytes));
+#endif
+}
+
+/* SADD16 of a word and itself: both halves doubled. */
+TVMP_INLINE uint32_t tvmp_double16(uint32_t halves) {
+#if TVMP_HAS_DSP
+  uint32_t doubled;
+  __asm__("sadd16 %0, %1, %1" : "=r"(doubled) : "r"(halves));
+  return doubled;
+#else
+  return tvmp_pair(2 * tvmp_low(halves), 2 * tvmp_high(halves));
 #endif
 }
 

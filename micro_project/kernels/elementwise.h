@@ -60,12 +60,13 @@ TVMP_INLINE void tvmp_sum_word(const struct tvmp_sum *sum, const int8_t *lhs, co
   out[3] = tvmp_sum_output(sum, tvmp_sum_high(sum, left_odd, right_odd));
 }
 
+/* Sums of two runs. Numbers from ``shift`` on are constants. */
 TVMP_INLINE void tvmp_add(const int8_t *lhs, const int8_t *rhs, int8_t *out, int32_t length,
                           int32_t lhs_factor, int32_t rhs_factor, int32_t offset, int32_t shift,
                           int32_t clamp_min, int32_t clamp_max) {
   const struct tvmp_sum sum = {lhs_factor, rhs_factor, offset, shift, clamp_min, clamp_max};
   const int8_t *const words_end = lhs + length / 8 * 8;
-  while (lhs != words_end) {
+  TVMP_ROLLED while (lhs != words_end) {
     tvmp_sum_word(&sum, lhs, rhs, out);
     tvmp_sum_word(&sum, lhs + 4, rhs + 4, out + 4);
     lhs += 8;
@@ -80,7 +81,7 @@ TVMP_INLINE void tvmp_add(const int8_t *lhs, const int8_t *rhs, int8_t *out, int
     out += 4;
     rest -= 4;
   }
-  for (; rest != 0; --rest) {
+  TVMP_ROLLED for (; rest != 0; --rest) {
     const uint32_t left = (uint32_t)*lhs++ << 8, right = (uint32_t)*rhs++ << 8;
     *out++ = tvmp_sum_output(&sum, tvmp_sum_low(&sum, left, right));
   }

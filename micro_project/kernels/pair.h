@@ -44,6 +44,18 @@ struct tvmp_scale {
   int32_t clamp_max;
 };
 
+TVMP_INLINE struct tvmp_scale tvmp_scale_of(int32_t form, int joint, int32_t exponent,
+                                            int32_t clamp_min, int32_t clamp_max) {
+  const struct tvmp_scale scale = {
+      .form = (enum tvmp_pair_form)form,
+      .joint = joint,
+      .exponent = exponent,
+      .clamp_min = clamp_min,
+      .clamp_max = clamp_max,
+  };
+  return scale;
+}
+
 /* The constants of one channel, as registers have them. */
 struct tvmp_channel {
   int32_t multiplier;
@@ -126,25 +138,32 @@ TVMP_INLINE int32_t tvmp_scale_sum(int32_t sum, const struct tvmp_channel *chann
   return tvmp_clamp(scaled + channel->rounding, scale->clamp_min, scale->clamp_max);
 }
 
-/* The sums of one to three pixels, channels 1 or 2 of each, to out, pixels stride bytes apart. */
-TVMP_INLINE void tvmp_scale_block(int32_t *sum, int32_t pixels, int32_t channels,
-                                  const struct tvmp_pair *pair, int8_t *out, int32_t stride,
-                                  const struct tvmp_scale *scale) {
+/* The sums of one to three pixels, channels 1 or 2 of each, to out, pixels stride bytes apart.
+ * Returns where the pixel behind them goes. */
+TVMP_INLINE int8_t *tvmp_scale_block(int32_t *sum, int32_t pixels, int32_t channels,
+                                     const struct tvmp_pair *pair, int8_t *out, int32_t stride,
+                                     const struct tvmp_scale *scale) {
   /* Read once: the compiler cannot know that the output does not lie over them. */
   const struct tvmp_channel first_channel = tvmp_channel_of(pair, 0, scale);
   const struct tvmp_channel second_channel = tvmp_channel_of(pair, 1, scale);
   const int up = scale->form < TVMP_TIES ? 8 : scale->form == TVMP_TIES ? 1 : 0;
-  for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+  for (int32_t pixel = 0; pixel < pixels; ++pixel, out += stride) {
+#if TVMP_HAS_DSP
+    if (!__builtin_constant_p(stride)) {
+      /* One address that goes on, lest the compiler keep several in memory. */
+      __asm__ volatile("" : "+r"(out));
+    }
+#endif
     uint32_t first = (uint32_t)sum[2 * pixel];
     uint32_t second = (uint32_t)sum[2 * pixel + 1];
-    int8_t *target = out + pixel * stride;
     if (channels == 2) {
       int32_t value =
           scale->joint ? (int32_t)(second - first) >> (8 - up) : (int32_t)(second << up);
-      target[1] = (int8_t)tvmp_scale_sum(value, &second_channel, scale);
+      out[1] = (int8_t)tvmp_scale_sum(value, &second_channel, scale);
     }
-    target[0] = (int8_t)tvmp_scale_sum((int32_t)(first << up), &first_channel, scale);
+    out[0] = (int8_t)tvmp_scale_sum((int32_t)(first << up), &first_channel, scale);
   }
+  return out;
 }
 
 #endif

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support import need_emulator
+from tvm_patch.lower import sharing
 from tvm_patch.pipeline import deploy, prepare
 from tvm_patch.plan import Requirements
 from tvm_patch.testing.tflite_builder import TensorRef, TFLiteBuilder
@@ -63,8 +64,12 @@ def _depthwise(
 
 
 @pytest.mark.parametrize("board", ["qemu_cortex_m7", "qemu_cortex_m4", "qemu_cortex_m33"])
-def test_depthwise_assembly_computes_litert_integers(board: str, tmp_path: Path) -> None:
+def test_depthwise_assembly_computes_litert_integers(
+    board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     need_emulator()
+    # On one of them all kernels are shared that can be, however slow that is.
+    monkeypatch.setattr(sharing, "_SMALL_CODE", 10**9)
     path = tmp_path / "chains.tflite"
     path.write_bytes(depthwise_chains())
     deployment = deploy(
@@ -73,10 +78,13 @@ def test_depthwise_assembly_computes_litert_integers(board: str, tmp_path: Path)
         requirements=None if board == "qemu_cortex_m7" else Requirements(objective="memory"),
         layers=board == "qemu_cortex_m7",
         folder=tmp_path,
+        small_code=board == "qemu_cortex_m4",
     )
     assert deployment.validation.bit_exact, deployment.validation
+    (source,) = (tmp_path / "model" / "src").glob("*_kernels.c")
+    text = source.read_text()
+    if board == "qemu_cortex_m4":
+        assert "tvmp_depthwise_shared(" in text
     if board == "qemu_cortex_m7":
-        (source,) = (tmp_path / "model" / "src").glob("*_kernels.c")
-        text = source.read_text()
         assert {form for form in FORMS if f"tvmp_depthwise_{form}(" in text} == FORMS
         assert "tvmp_depthwise_direct(" in text

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tvm_patch import schedules
 from tvm_patch.analysis import Network
-from tvm_patch.lower.kernels import choose_kernels
+from tvm_patch.lower.sharing import kernels_of_network
 from tvm_patch.plan import Plan, execution_of
 from tvm_patch.schedules import Instructions
 from tvm_patch.schedules.kernel import Kernel
@@ -56,11 +56,12 @@ def kernel_choices(
         What the core has.
     """
     execution = execution_of(network.graph, plan)
+    kernels = kernels_of_network(network, execution, instructions)
     return tuple(
         _choice(layout.operator.name, layout.operator.kind, kernel, instructions)
         for group in execution.groups
         for layout in group.operators
-        for kernel in choose_kernels(network, group, layout, instructions)
+        for kernel in kernels[layout.operator.name]
     )
 
 

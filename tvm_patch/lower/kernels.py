@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
@@ -19,10 +20,6 @@ from tvm_patch.plan.layout.group import Group, OperatorLayout
 from tvm_patch.plan.layout.stage import FETCH
 from tvm_patch.schedules import Instructions
 from tvm_patch.schedules.kernel import Constants, Kernel
-
-#: A layer shares its kernel with others if that costs no more instructions than this part of the
-#: network's MACs.
-_EXTRA_SHARE = 5000
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,6 @@ class _Request:
         The call takes its inputs whole, not by rows.
     instructions : Instructions
         What the core has.
-    most_extra : int or None
-        Instructions of an inference that a smaller kernel may cost; None for any number.
-    calls : int
-        Calls of the kernel in an inference.
     scratch : Scratch or None
         Memory planned for the kernel.
     widest : int
@@ -62,8 +55,6 @@ class _Request:
     in_row_pixels: int
     is_whole: bool
     instructions: Instructions
-    most_extra: int | None
-    calls: int
     scratch: Scratch | None
     widest: int
 
@@ -87,10 +78,9 @@ def choose_kernels(
     layout: OperatorLayout,
     instructions: Instructions = Instructions.PLAIN,
     *,
-    small_code: bool = False,
     times: KernelTimes = NO_TIMES,
 ) -> tuple[Kernel, ...]:
-    """The kernels of one operator of a group.
+    """The kernels of one operator of a group, its own.
 
     Parameters
     ----------
@@ -102,8 +92,6 @@ def choose_kernels(
         What it computes there.
     instructions : Instructions
         What the core has; plain kernels are what TVM itself can build.
-    small_code : bool
-        As of :func:`tvm_patch.lower.lower_network`.
     times : KernelTimes
         Measured; where there are any of a kernel, the fastest way of making it is taken.
 
@@ -135,27 +123,34 @@ def choose_kernels(
     whole_pixels = prod(output.shape[:-1])
     flat = group.tiling is None or is_flat(group)
     source = group.blocks[operator.inputs[0]]
-    widths = (layout.columns,) if layout.steps is None else layout.steps.widths
+    calls = calls_by_columns(network, group, layout)
     chosen: list[Kernel] = []
-    for width in widths:
+    for columns in calls:
         request = _Request(
             detail=network.details[operator.name],
             inputs=tuple(tensor[name] for name in operator.inputs),
             output=output,
-            columns=whole_pixels if flat else width,
+            columns=columns,
             in_row_pixels=whole_pixels if flat else row_pixels(source, layout.windows[0]),
             is_whole=group.tiling is None,
             instructions=instructions,
-            most_extra=None if small_code else network.graph.macs // _EXTRA_SHARE,
-            calls=1 if flat else output.height,
             scratch=operator.scratch,
-            widest=max(widths),
+            widest=max(calls),
         )
         kernels = choose(request)
         chosen.extend(kernels if isinstance(kernels, tuple) else (kernels,))
-    if small_code:
-        return tuple(chosen)
     return tuple(fastest_way(kernel, times, layout.scratch_bytes) for kernel in chosen)
+
+
+def calls_by_columns(network: Network, group: Group, layout: OperatorLayout) -> dict[int, int]:
+    """How often an operator's kernels are called, roughly, by the pixels that a call makes."""
+    output = network.graph.tensor[layout.operator.output]
+    if group.tiling is None or is_flat(group):
+        return {prod(output.shape[:-1]): 1}
+    if layout.steps is None:
+        return {layout.columns: output.height}
+    steps = Counter(end - begin for begin, end in layout.steps.new)
+    return {width: steps[width] * output.height for width in layout.steps.widths}
 
 
 def fastest_way(kernel: Kernel, times: KernelTimes, scratch_bytes: int) -> Kernel:
@@ -200,17 +195,8 @@ def _conv2d(request: _Request) -> Kernel:
             # One pixel in all: a vector times a matrix.
             return _dense(request)
         row = schedules.dsp_conv_row(plain, dict(request.detail.constants))
-        return plain if row is None else _shared_or_not(row, request)
+        return plain if row is None else row
     return plain
-
-
-def _shared_or_not(row: schedules.DspConvRow, request: _Request) -> Kernel:
-    """The kernel that layers share, where that costs little time or code is to be small."""
-    shared = schedules.dsp_conv_shared(row)
-    if shared is None:
-        return row
-    extra = (shared.instructions - row.instructions) * request.calls
-    return shared if request.most_extra is None or extra <= request.most_extra else row
 
 
 def _depthwise_conv2d(request: _Request) -> Kernel:

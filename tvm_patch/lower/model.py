@@ -14,9 +14,9 @@ from tvm_patch.analysis import Network, OperatorDetail
 from tvm_patch.kernel_times import NO_TIMES, KernelTimes
 from tvm_patch.lower.address import ArenaAddresses
 from tvm_patch.lower.group_context import KernelCall
-from tvm_patch.lower.kernels import choose_kernels
 from tvm_patch.lower.marks import Mark, Marker, marks_of
 from tvm_patch.lower.packing import packed_constants
+from tvm_patch.lower.sharing import kernels_of_network
 from tvm_patch.lower.stage_loop import StageLoop
 from tvm_patch.lower.statements import sequence
 from tvm_patch.lower.whole import WholeCall
@@ -143,13 +143,9 @@ def lower_network(
     """
     execution = execution_of(network.graph, plan)
     prefix = f"tvmgen_{c_name}_"
-    chosen = {
-        layout.operator.name: choose_kernels(
-            network, group, layout, instructions, small_code=small_code, times=times
-        )
-        for group in execution.groups
-        for layout in group.operators
-    }
+    chosen = kernels_of_network(
+        network, execution, instructions, small_code=small_code, times=times
+    )
     kernels = {prefix + kernel.name: kernel for some in chosen.values() for kernel in some}
     constants, accessors = _pack_constants(network, chosen, prefix)
     symbols = _group_symbols(network, execution, prefix)

@@ -19,6 +19,7 @@ from tvm_patch.schedules import (
     DspDenseVariant,
     DspDepthwiseDirect,
     DspDepthwiseRow,
+    DspDepthwiseShared,
 )
 from tvm_patch.tune.estimate import instructions_of
 from tvm_patch.tune.tasks import Candidate
@@ -68,7 +69,7 @@ def features_of(candidate: Candidate) -> tuple[float, ...]:
         numbers = _micro_convolution(kernel, turn, gathers, shared)
     elif isinstance(kernel, DspDense | DspDenseVariant):
         numbers = _micro_dense(kernel)
-    elif isinstance(kernel, DspDepthwiseDirect):
+    elif isinstance(kernel, DspDepthwiseDirect | DspDepthwiseShared):
         numbers = _direct_depthwise(kernel)
     elif isinstance(kernel, DspDepthwiseRow):
         numbers = _micro_depthwise(kernel)
@@ -172,19 +173,21 @@ def _micro_depthwise(kernel: DspDepthwiseRow) -> dict[str, float]:
     }
 
 
-def _direct_depthwise(kernel: DspDepthwiseDirect) -> dict[str, float]:
+def _direct_depthwise(kernel: DspDepthwiseDirect | DspDepthwiseShared) -> dict[str, float]:
     plain = kernel.plain
     taps = plain.kernel_h * plain.kernel_w
     columns = plain.kernel_w + plain.stride_w
     loads = columns / (2 * plain.kernel_w)
+    shares = isinstance(kernel, DspDepthwiseShared)
     return _window(plain, taps) | {
         "width modulo block": plain.out_width % 2,
         "bytes loaded per MAC": 1 + loads,
-        "flash stream per MAC": 1,
-        "SRAM stream per MAC": loads,
+        "flash stream per MAC": 0 if shares else 1,
+        "SRAM stream per MAC": loads + (1 if shares else 0),
         "unrolled": plain.kernel_w,
         "registers": _REGISTERS,
         "is a micro-kernel": 1,
+        "shares code": shares,
         "turns": math.log1p(plain.out_width // 2),
     }
 

@@ -99,7 +99,8 @@ def test_any_row_equals_naive_sums(
     expected = expected_row(plain, data, constants)
     np.testing.assert_array_equal(run_description(row, [data], constants), expected)
     # Half of the examples in the form that layers share, where it fits.
-    kernel = (seed % 2 and dsp_conv_shared(row)) or row
+    shared = dsp_conv_shared(row) if seed % 2 else None
+    kernel = row if shared is None else replace(shared, halves=seed % 4 == 1)
     np.testing.assert_array_equal(run_c(kernel, [data], constants), expected)
     variant = (DspConvVariant, DspConvGathered)[seed % 2](row, TURNS[seed // 2 % len(TURNS)])
     np.testing.assert_array_equal(run_c(variant, [data], constants), expected)
@@ -149,6 +150,10 @@ def test_layers_of_other_widths_and_outputs_share_a_kernel(width: int) -> None:
         data = int8(rng, 3, 20, 5)
         expected = expected_row(plain, data, constants)
         np.testing.assert_array_equal(run_c(shared, [data], constants), expected)
+        in_halves = replace(shared, halves=True)
+        assert in_halves.name != shared.name
+        assert in_halves.instructions <= shared.instructions
+        np.testing.assert_array_equal(run_c(in_halves, [data], constants), expected)
     assert len(kernels) == 1
 
 

@@ -14,6 +14,7 @@ from tvm_patch.schedules import (
     DspDepthwiseDirect,
     dsp_depthwise_direct,
     dsp_depthwise_direct_objection,
+    dsp_depthwise_shared,
 )
 
 from . import naive
@@ -56,6 +57,11 @@ def check(plain: DepthwiseRow, seed: int) -> None:
     expected = expected_row(plain, data, constants)
     np.testing.assert_array_equal(run_description(row, [data], constants), expected)
     np.testing.assert_array_equal(run_c(row, [data], constants), expected)
+    shared = dsp_depthwise_shared(row)
+    assert (shared is None) == (plain.kernel_h > 3 or plain.kernel_h * plain.kernel_w > 9)
+    if shared is not None:
+        np.testing.assert_array_equal(run_description(shared, [data], constants), expected)
+        np.testing.assert_array_equal(run_c(shared, [data], constants), expected)
 
 
 @EXAMPLES
@@ -99,7 +105,7 @@ def test_any_row_equals_naive_sums(
 @given(
     channels=st.integers(4, 9),
     width=st.integers(1, 5),
-    kernel=st.sampled_from([3, 5, 7]),
+    kernel=st.sampled_from([3, 3, 5, 7]),
     stride=st.sampled_from([1, 2]),
     shifts=SHIFTS,
     seed=SEEDS,
@@ -165,3 +171,28 @@ def test_layers_that_differ_in_constants_alone_share_a_kernel() -> None:
         replace(row, plain=replace(PLAIN, output_zero_point=-128, clamp_max=127)).name == row.name
     )
     assert replace(row, plain=replace(PLAIN, out_width=8)).name != row.name
+
+
+def test_shared_functions_serve_layers_of_any_width_and_depth() -> None:
+    shared = dsp_depthwise_shared(DspDepthwiseDirect(PLAIN, narrow=True))
+    assert shared is not None and shared.macs == PLAIN.macs
+    wider = replace(shared, plain=replace(PLAIN, out_width=20, in_row_pixels=22, in_channels=12))
+    assert wider.name == shared.name and wider.arguments != shared.arguments
+    assert wider.constant_bytes > shared.constant_bytes
+    strided = replace(shared, plain=replace(PLAIN, out_width=5, stride_w=2))
+    assert strided.name != shared.name
+    large = replace(PLAIN, kernel_h=5, kernel_w=5, out_width=7)
+    assert dsp_depthwise_shared(DspDepthwiseDirect(large, narrow=True)) is None
+
+
+@pytest.mark.parametrize("channels", [7, 8])
+def test_constants_take_as_many_bytes_as_promised(channels: int) -> None:
+    for shifts in ((-9, -9), (-12, -6)):
+        plain = replace(PLAIN, in_channels=channels, shift_min=shifts[0], shift_max=shifts[1])
+        _, constants = random_arguments(plain, 3)
+        direct = dsp_depthwise_direct(plain, constants)
+        assert direct is not None
+        for kernel in (direct, dsp_depthwise_shared(direct)):
+            assert kernel is not None
+            packed = kernel.pack(constants)
+            assert sum(value.nbytes for value in packed.values()) == kernel.constant_bytes

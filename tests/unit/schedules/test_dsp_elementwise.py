@@ -91,11 +91,14 @@ def test_repeated_operands_and_scales_beyond_a_word_have_no_micro_kernel() -> No
     assert dsp_add(replace(ADDITION, output_shift=7)) is None
 
 
-def test_names_tell_numbers_apart() -> None:
+def test_additions_share_a_function_but_for_their_shift_and_clamp() -> None:
     kernel = micro_kernel(ADDITION)
-    assert kernel.name.startswith("add_dsp_n24_")
+    assert kernel.name.startswith("add_dsp_")
     assert kernel.name.isidentifier()
-    assert replace(kernel, offset=kernel.offset + 1).name != kernel.name
+    other = replace(kernel, offset=kernel.offset + 1, length=kernel.length + 1)
+    assert other.name == kernel.name
+    assert other.arguments != kernel.arguments
+    assert replace(kernel, shift=kernel.shift - 1).name != kernel.name
 
 
 @settings(max_examples=8, deadline=None)
