@@ -12,6 +12,7 @@ from .conv import ConvRow, ConvRowVariant
 from .dense import Dense
 from .depthwise import DepthwiseRow, DepthwiseRowVariant
 from .depthwise_map import DepthwiseMap, WindowAxis
+from .dsp_boundary import DspDequantizeFlat, DspQuantizeFlat, dsp_dequantize, dsp_quantize
 from .dsp_conv import DspConvRow, dsp_conv_objection, dsp_conv_row
 from .dsp_conv_shared import DspConvShared, dsp_conv_shared
 from .dsp_conv_variants import TURNS, DspConvGathered, DspConvVariant, gathered_bytes
@@ -33,6 +34,23 @@ from .dsp_depthwise_direct import (
 )
 from .dsp_depthwise_shared import DspDepthwiseShared, dsp_depthwise_shared
 from .dsp_elementwise import DspAddFlat, DspMulFlat, dsp_add, dsp_mul
+from .dsp_lookup import DspLookupFlat, dsp_lookup
+from .dsp_pool import (
+    DspAvgPoolPadded,
+    DspPoolRow,
+    dsp_avg_pool_padded,
+    dsp_pool_objection,
+    dsp_pool_row,
+)
+from .dsp_resize import DspResizeRow, dsp_resize_row
+from .dsp_softmax import DspSoftmaxRows, dsp_softmax
+from .dsp_sums import (
+    DspAccumulateRow,
+    DspAverageOfSum,
+    DspMean,
+    dsp_average_objection,
+    dsp_average_of_sum,
+)
 from .elementwise import AddFlat, LookupFlat, MulFlat
 from .fixed_point import Arithmetic
 from .instructions import Instructions
@@ -78,7 +96,10 @@ __all__ = [
     "DepthwiseRowVariant",
     "DepthwiseSteps",
     "DequantizeFlat",
+    "DspAccumulateRow",
     "DspAddFlat",
+    "DspAverageOfSum",
+    "DspAvgPoolPadded",
     "DspConvGathered",
     "DspConvRow",
     "DspConvShared",
@@ -89,7 +110,14 @@ __all__ = [
     "DspDepthwiseDirect",
     "DspDepthwiseRow",
     "DspDepthwiseShared",
+    "DspDequantizeFlat",
+    "DspLookupFlat",
+    "DspMean",
     "DspMulFlat",
+    "DspPoolRow",
+    "DspQuantizeFlat",
+    "DspResizeRow",
+    "DspSoftmaxRows",
     "Fill",
     "Instructions",
     "Kernel",
@@ -114,6 +142,9 @@ __all__ = [
     "direct_instructions",
     "direct_scaling",
     "dsp_add",
+    "dsp_average_objection",
+    "dsp_average_of_sum",
+    "dsp_avg_pool_padded",
     "dsp_conv_objection",
     "dsp_conv_row",
     "dsp_conv_shared",
@@ -123,7 +154,14 @@ __all__ = [
     "dsp_depthwise_direct_objection",
     "dsp_depthwise_row",
     "dsp_depthwise_shared",
+    "dsp_dequantize",
+    "dsp_lookup",
     "dsp_mul",
+    "dsp_pool_objection",
+    "dsp_pool_row",
+    "dsp_quantize",
+    "dsp_resize_row",
+    "dsp_softmax",
     "gathered_bytes",
     "gathered_instructions",
     "headers_of",

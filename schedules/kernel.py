@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +33,25 @@ class Kernel(Protocol):
 
     def prim_func(self) -> tirx.PrimFunc:
         """The scheduled s_tir function: buffers of data, then constants, then the output."""
+
+
+@dataclass(frozen=True)
+class Constantless:
+    """What kernels without constants and multiplications share."""
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def macs(self) -> int:
+        """None."""
+        return 0
+
+    def pack(self, constants: Constants) -> Constants:
+        """Nothing to pack."""
+        return {}
 
 
 def kernel_name(stem: str, kernel: object, *spelled: str) -> str:

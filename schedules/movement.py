@@ -10,26 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
-from .kernel import Constants, kernel_name
-
-
-@dataclass(frozen=True)
-class _Movement:
-    """What kernels without arithmetic share."""
-
-    @property
-    def constants(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def macs(self) -> int:
-        """None."""
-        return 0
-
-    def pack(self, constants: Constants) -> Constants:
-        """Nothing to pack."""
-        return {}
+from .kernel import Constantless, Constants, kernel_name
 
 
 def nearest_indices(
@@ -93,7 +74,7 @@ def row_rule(rows: Sequence[int], in_size: int) -> RowRule | None:
 
 
 @dataclass(frozen=True)
-class ResizeNearestRow(_Movement):
+class ResizeNearestRow(Constantless):
     """One output row of a nearest-neighbour resize; the caller picks the input row.
 
     Buffers: data int8 [in_width, channels], columns int32 [out_width], out int8
@@ -136,7 +117,7 @@ class ResizeNearestRow(_Movement):
 
 
 @dataclass(frozen=True)
-class CopyRow(_Movement):
+class CopyRow(Constantless):
     """Copy pixels between rows of different pixel strides, as concatenation along C needs.
 
     Buffers: data int8 [pixels, in_stride], out int8 [pixels, out_stride]; of each pixel the first
@@ -171,7 +152,7 @@ class CopyRow(_Movement):
 
 
 @dataclass(frozen=True)
-class Transpose(_Movement):
+class Transpose(Constantless):
     """Permute the axes of a whole tensor.
 
     Buffers: data int8 [shape], out int8 [shape permuted by axes].
@@ -199,7 +180,7 @@ class Transpose(_Movement):
 
 
 @dataclass(frozen=True)
-class StridedSlice(_Movement):
+class StridedSlice(Constantless):
     """Cut a box out of a whole tensor, with strides.
 
     Buffers: data int8 [shape], out int8 [ceil((end - begin) / strides)].
@@ -234,7 +215,7 @@ class StridedSlice(_Movement):
 
 
 @dataclass(frozen=True)
-class Fill(_Movement):
+class Fill(Constantless):
     """Set a flat run of int8 to one value. Buffer: out int8 [length]."""
 
     length: int

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tvm import s_tir, te, tirx
 
 from .fixed_point import bind, int32, maximum_over, multiply_by_quantized_multiplier, saturate
-from .kernel import Constants, finish, kernel_name, largest_divisor
+from .kernel import Constantless, finish, kernel_name, largest_divisor
 
 #: Window elements up to which a window, or its rows, are unrolled.
 _UNROLLED_WINDOW = 16
@@ -157,26 +157,7 @@ def average_of_sum(total: te.Tensor, *, pixels: int, clamp_min: int, clamp_max: 
 
 
 @dataclass(frozen=True)
-class _Constantless:
-    """A kernel without constants."""
-
-    @property
-    def constants(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def macs(self) -> int:
-        """None."""
-        return 0
-
-    def pack(self, constants: Constants) -> Constants:
-        """Nothing to pack."""
-        return {}
-
-
-@dataclass(frozen=True)
-class PoolRow(_Constantless):
+class PoolRow(Constantless):
     """One output row of maximum pooling, or of average pooling without padding.
 
     Buffers: data int8 [pool_h, in_row_pixels, channels], out int8 [1, out_width, channels].
@@ -211,8 +192,8 @@ class PoolRow(_Constantless):
         spelled = ("kind", "pool_h", "pool_w", "stride_w", "channels", "out_width")
         return kernel_name(stem, self, *spelled)
 
-    def prim_func(self) -> tirx.PrimFunc:
-        """The scheduled function."""
+    def compute(self) -> list[te.Tensor]:
+        """The row as TE tensors: data, out."""
         shape = (self.pool_h, self.in_row_pixels, self.channels)
         data = te.placeholder(shape, "int8", "data")
         out_shape = (1, self.out_width, self.channels)
@@ -231,11 +212,15 @@ class PoolRow(_Constantless):
                 padding=(0, 0, 0, 0),
                 clamp=clamp,
             )
-        return _schedule_windows([data, out])
+        return [data, out]
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """The scheduled function."""
+        return _schedule_windows(self.compute())
 
 
 @dataclass(frozen=True)
-class AvgPoolPadded(_Constantless):
+class AvgPoolPadded(Constantless):
     """Average pooling of a whole map, dividing by the number of valid elements.
 
     Buffers: data int8 [in_height, in_width, channels], out int8 [out_height, out_width, channels].
@@ -263,8 +248,8 @@ class AvgPoolPadded(_Constantless):
         stem = f"avg_pool_padded_{self.pool_h}x{self.pool_w}_c{self.channels}_w{self.out_width}"
         return kernel_name(stem, self, "pool_h", "pool_w", "channels", "out_width")
 
-    def prim_func(self) -> tirx.PrimFunc:
-        """The scheduled function."""
+    def compute(self) -> list[te.Tensor]:
+        """The map as TE tensors: data, out."""
         shape = (self.in_height, self.in_width, self.channels)
         data = te.placeholder(shape, "int8", "data")
         out = avg_pool2d(
@@ -275,11 +260,15 @@ class AvgPoolPadded(_Constantless):
             padding=(self.pad_top, self.pad_left, self.pad_bottom, self.pad_right),
             clamp=(self.clamp_min, self.clamp_max),
         )
-        return _schedule_windows([data, out], unroll=False)
+        return [data, out]
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """The scheduled function."""
+        return _schedule_windows(self.compute(), unroll=False)
 
 
 @dataclass(frozen=True)
-class MeanSpatial(_Constantless):
+class MeanSpatial(Constantless):
     """Mean over all pixels of a map; parameters named as the attributes of qnn.mean.
 
     Buffers: data int8 [pixels, channels], out int8 [channels].
@@ -297,8 +286,8 @@ class MeanSpatial(_Constantless):
         """C identifier stem."""
         return kernel_name(f"mean_p{self.pixels}_c{self.channels}", self, "pixels", "channels")
 
-    def prim_func(self) -> tirx.PrimFunc:
-        """Schedule: some channels' sums in registers at once."""
+    def compute(self) -> list[te.Tensor]:
+        """The mean as TE tensors: data, out."""
         data = te.placeholder((self.pixels, self.channels), "int8", "data")
         out = mean_spatial(
             data,
@@ -307,11 +296,15 @@ class MeanSpatial(_Constantless):
             multiplier=self.multiplier,
             shift=self.shift,
         )
-        return _schedule_sums([data, out], self.channels)
+        return [data, out]
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """Schedule: some channels' sums in registers at once."""
+        return _schedule_sums(self.compute(), self.channels)
 
 
 @dataclass(frozen=True)
-class AccumulateRow(_Constantless):
+class AccumulateRow(Constantless):
     """Adds the pixels of one row to the sums of those before; the caller begins with zeros.
 
     Buffers: data int8 [width, channels], sums int32 [channels], out int32 [channels], which is
@@ -326,18 +319,22 @@ class AccumulateRow(_Constantless):
         """C identifier stem."""
         return f"accumulate_w{self.width}_c{self.channels}"
 
-    def prim_func(self) -> tirx.PrimFunc:
-        """Schedule: some channels' sums in registers at once."""
+    def compute(self) -> list[te.Tensor]:
+        """The sums as TE tensors: data, sums, out."""
         data = te.placeholder((self.width, self.channels), "int8", "data")
         sums = te.placeholder((self.channels,), "int32", "sums")
         acc = global_sum(data)
         out = te.compute((self.channels,), lambda c: sums[c] + acc[c], name="out")
-        func = _schedule_sums([data, sums, out], self.channels)
+        return [data, sums, out]
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """Schedule: some channels' sums in registers at once."""
+        func = _schedule_sums(self.compute(), self.channels)
         return func.with_attr("tirx.noalias", False)
 
 
 @dataclass(frozen=True)
-class MeanOfSum(_Constantless):
+class MeanOfSum(Constantless):
     """Means from sums over all pixels; parameters named as the attributes of qnn.mean_of_sum.
 
     Buffers: total int32 [channels], out int8 [channels], which may begin where ``total`` does.
@@ -355,8 +352,8 @@ class MeanOfSum(_Constantless):
         """C identifier stem."""
         return kernel_name(f"mean_of_sum_c{self.channels}", self, "channels")
 
-    def prim_func(self) -> tirx.PrimFunc:
-        """The function."""
+    def compute(self) -> list[te.Tensor]:
+        """The means as TE tensors: total, out."""
         total = te.placeholder((self.channels,), "int32", "total")
         out = mean_of_sum(
             total,
@@ -366,11 +363,15 @@ class MeanOfSum(_Constantless):
             multiplier=self.multiplier,
             shift=self.shift,
         )
-        return te.create_prim_func([total, out])
+        return [total, out]
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """The function."""
+        return te.create_prim_func(self.compute())
 
 
 @dataclass(frozen=True)
-class AverageOfSum(_Constantless):
+class AverageOfSum(Constantless):
     """Averages from sums over all pixels.
 
     Buffers: total int32 [channels], out int8 [channels], which may begin where ``total`` does.
@@ -386,11 +387,15 @@ class AverageOfSum(_Constantless):
         """C identifier stem."""
         return kernel_name(f"average_of_sum_c{self.channels}", self, "channels")
 
-    def prim_func(self) -> tirx.PrimFunc:
-        """The function."""
+    def compute(self) -> list[te.Tensor]:
+        """The averages as TE tensors: total, out."""
         total = te.placeholder((self.channels,), "int32", "total")
         clamp = {"clamp_min": self.clamp_min, "clamp_max": self.clamp_max}
-        return te.create_prim_func([total, average_of_sum(total, pixels=self.pixels, **clamp)])
+        return [total, average_of_sum(total, pixels=self.pixels, **clamp)]
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """The function."""
+        return te.create_prim_func(self.compute())
 
 
 def _schedule_sums(tensors: list[te.Tensor], channels: int) -> tirx.PrimFunc:

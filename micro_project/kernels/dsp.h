@@ -21,6 +21,12 @@
 #define TVMP_UNKNOWN(variable)
 #endif
 
+/* Before a loop of few turns, whose number is constant: write them out. */
+#define TVMP_UNROLLED _Pragma("GCC unroll 8")
+
+/* Before a loop of many short turns: a branch every few of them. */
+#define TVMP_BY_FOUR _Pragma("GCC unroll 4")
+
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 #define TVMP_HAS_DSP 1
 #else
@@ -115,6 +121,54 @@ TVMP_INLINE uint32_t tvmp_sxtab16_odd(uint32_t halves, uint32_t bytes) {
   return sums;
 #else
   return tvmp_sxtab16(halves, tvmp_ror8(bytes));
+#endif
+}
+
+/* UXTB16: bytes 0 and 2 as halves. */
+TVMP_INLINE uint32_t tvmp_uxtb16(uint32_t bytes) {
+#if TVMP_HAS_DSP
+  uint32_t halves;
+  __asm__("uxtb16 %0, %1" : "=r"(halves) : "r"(bytes));
+  return halves;
+#else
+  return bytes & 0x00ff00ffu;
+#endif
+}
+
+/* SADD16: both halves of a sum. */
+TVMP_INLINE uint32_t tvmp_sadd16(uint32_t a, uint32_t b) {
+#if TVMP_HAS_DSP
+  uint32_t sums;
+  __asm__("sadd16 %0, %1, %2" : "=r"(sums) : "r"(a), "r"(b));
+  return sums;
+#else
+  return tvmp_pair(tvmp_low(a) + tvmp_low(b), tvmp_high(a) + tvmp_high(b));
+#endif
+}
+
+/* SSUB8 and SEL: the greater, or the lesser, of each two signed bytes. */
+TVMP_INLINE uint32_t tvmp_max4(uint32_t a, uint32_t b) {
+#if TVMP_HAS_DSP
+  uint32_t difference;
+  __asm__("ssub8 %1, %0, %2\n\tsel %0, %0, %2" : "+r"(a), "=&r"(difference) : "r"(b) : "cc");
+  return a;
+#else
+  uint32_t greater = 0;
+  for (int32_t bit = 0; bit < 32; bit += 8) {
+    uint32_t byte = (int8_t)(a >> bit) >= (int8_t)(b >> bit) ? a >> bit : b >> bit;
+    greater |= (byte & 0xffu) << bit;
+  }
+  return greater;
+#endif
+}
+
+TVMP_INLINE uint32_t tvmp_min4(uint32_t a, uint32_t b) {
+#if TVMP_HAS_DSP
+  uint32_t difference;
+  __asm__("ssub8 %1, %0, %2\n\tsel %0, %2, %0" : "+r"(a), "=&r"(difference) : "r"(b) : "cc");
+  return a;
+#else
+  return ~tvmp_max4(~a, ~b);
 #endif
 }
 

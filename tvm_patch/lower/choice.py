@@ -98,4 +98,10 @@ def _objection(kernel: Kernel, instructions: Instructions) -> str:
         return "unrolled over all of a small map"
     elif isinstance(kernel, schedules.Dense):
         objection = schedules.dsp_dense_objection(kernel)
+    elif isinstance(kernel, schedules.PoolRow | schedules.AvgPoolPadded):
+        objection = schedules.dsp_pool_objection(kernel)
+    elif isinstance(kernel, schedules.AverageOfSum):
+        objection = schedules.dsp_average_objection(kernel)
+    elif isinstance(kernel, schedules.QuantizeFlat):
+        objection = "half of its scale is not exact in float32"
     return objection or "no micro-kernel for it"

@@ -256,10 +256,11 @@ def _pool(request: _Request) -> Kernel:
     pool_h, pool_w = attributes["pool_size"]
     clamp = {"clamp_min": attributes["clamp_min"], "clamp_max": attributes["clamp_max"]}
     kind = request.detail.kind.removesuffix("_pool2d")
+    is_micro = request.instructions is Instructions.DSP
     if kind == "avg" and any(attributes["padding"]):
         _, in_height, in_width, channels = request.inputs[0].shape
         top, left, bottom, right = attributes["padding"]
-        return schedules.AvgPoolPadded(
+        padded = schedules.AvgPoolPadded(
             in_height=in_height,
             in_width=in_width,
             channels=channels,
@@ -275,7 +276,8 @@ def _pool(request: _Request) -> Kernel:
             pad_right=right,
             **clamp,
         )
-    return schedules.PoolRow(
+        return (schedules.dsp_avg_pool_padded(padded) if is_micro else None) or padded
+    row = schedules.PoolRow(
         kind=kind,
         in_row_pixels=request.in_row_pixels,
         channels=request.channels,
@@ -285,6 +287,7 @@ def _pool(request: _Request) -> Kernel:
         stride_w=attributes["strides"][1],
         **clamp,
     )
+    return (schedules.dsp_pool_row(row) if is_micro else None) or row
 
 
 def _mean(request: _Request) -> Kernel:
@@ -294,7 +297,7 @@ def _mean(request: _Request) -> Kernel:
             f"operator {request.output.name}: mean over axes {attributes['axes']}",
             hint="only the mean over rows and columns (axes 1 and 2) has a kernel",
         )
-    return schedules.MeanSpatial(
+    mean = schedules.MeanSpatial(
         pixels=shape[1] * shape[2],
         channels=shape[3],
         input_zero_point=attributes["input_zero_point"],
@@ -302,19 +305,25 @@ def _mean(request: _Request) -> Kernel:
         multiplier=attributes["multiplier"],
         shift=attributes["shift"],
     )
+    return schedules.DspMean(mean) if request.instructions is Instructions.DSP else mean
 
 
 def _global_sum(request: _Request) -> Kernel:
-    return schedules.AccumulateRow(width=request.columns, channels=request.channels)
+    row = schedules.AccumulateRow(width=request.columns, channels=request.channels)
+    return schedules.DspAccumulateRow(row) if request.instructions is Instructions.DSP else row
 
 
 def _mean_of_sum(request: _Request) -> Kernel:
     parameters = {k: v for k, v in request.attributes.items() if k != "keepdims"}
-    return schedules.MeanOfSum(channels=request.channels, **parameters)
+    mean = schedules.MeanOfSum(channels=request.channels, **parameters)
+    return schedules.DspMean(mean) if request.instructions is Instructions.DSP else mean
 
 
 def _average_of_sum(request: _Request) -> Kernel:
-    return schedules.AverageOfSum(channels=request.channels, **request.attributes)
+    average = schedules.AverageOfSum(channels=request.channels, **request.attributes)
+    if request.instructions is Instructions.DSP:
+        return schedules.dsp_average_of_sum(average) or average
+    return average
 
 
 @dataclass(frozen=True)
@@ -378,33 +387,40 @@ def _binary(request: _Request) -> Kernel:
 
 
 def _lookup(request: _Request) -> Kernel:
-    return schedules.LookupFlat(length=request.elements)
+    plain = schedules.LookupFlat(length=request.elements)
+    return schedules.dsp_lookup(plain) if request.instructions is Instructions.DSP else plain
 
 
 def _quantize(request: _Request) -> Kernel:
     zero_point = request.attributes["zero_point"]
-    return schedules.QuantizeFlat(length=request.elements, zero_point=zero_point)
+    plain = schedules.QuantizeFlat(length=request.elements, zero_point=zero_point)
+    if request.instructions is Instructions.DSP:
+        return schedules.dsp_quantize(plain, request.attributes["scale"]) or plain
+    return plain
 
 
 def _dequantize(request: _Request) -> Kernel:
     zero_point = request.attributes["zero_point"]
-    return schedules.DequantizeFlat(length=request.elements, zero_point=zero_point)
+    plain = schedules.DequantizeFlat(length=request.elements, zero_point=zero_point)
+    return schedules.dsp_dequantize(plain) if request.instructions is Instructions.DSP else plain
 
 
 def _softmax(request: _Request) -> Kernel:
     shape = request.output.shape
-    return schedules.SoftmaxRows(rows=prod(shape[:-1]), length=shape[-1], **request.attributes)
+    plain = schedules.SoftmaxRows(rows=prod(shape[:-1]), length=shape[-1], **request.attributes)
+    return schedules.dsp_softmax(plain) if request.instructions is Instructions.DSP else plain
 
 
 def _resize_nearest(request: _Request) -> Kernel:
     attributes = request.attributes
-    return schedules.ResizeNearestRow(
+    row = schedules.ResizeNearestRow(
         in_width=request.inputs[0].width,
         out_width=request.output.width,
         channels=request.channels,
         align_corners=bool(attributes["align_corners"]),
         half_pixel_centers=bool(attributes["half_pixel_centers"]),
     )
+    return schedules.dsp_resize_row(row) if request.instructions is Instructions.DSP else row
 
 
 def _concatenate(request: _Request) -> tuple[Kernel, ...]:
