@@ -33,6 +33,7 @@ from typing import Any
 
 from networks import (
     NAMES,
+    OPERATORS,
     REAL,
     STREAMED,
     chosen_names,
@@ -278,18 +279,19 @@ class Sum:
             _sum_if_known([use.cycles for use in uses]),
         )
 
-    def cells(self) -> tuple[str, str, str, str]:
-        """Per MAC; without requantisation; requantisation of an output; estimated cycles a MAC."""
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """Columns of ``_RATIOS``; an output's instructions where there are no MACs."""
         if self.requantisation is None:
             without, requantisation = "-", "-"
         else:
             without = _ratio(self.instructions - self.requantisation, self.macs)
             requantisation = _ratio(self.requantisation, self.outputs)
         cycles = "-" if self.cycles is None else _ratio(self.cycles, self.macs)
-        return _ratio(self.instructions, self.macs), without, requantisation, cycles
+        per_output = "-" if self.macs else _ratio(self.instructions, self.outputs)
+        return per_output, _ratio(self.instructions, self.macs), without, requantisation, cycles
 
 
-_RATIOS = ("per MAC", "w/o requant", "requant/output", "est. cycles/MAC")
+_RATIOS = ("per output", "per MAC", "w/o requant", "requant/output", "est. cycles/MAC")
 _KERNEL_HEADER = (
     *("kernel", "layer", "board", "used by", "calls", "MACs a call", "instr a call"),
     *(*_RATIOS, "share at most"),
@@ -373,7 +375,9 @@ def json_record(results: Sequence[Measured]) -> dict[str, Any]:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Benchmark of kernels on an emulated core.")
-    parser.add_argument("--models", metavar="A,B", help=f"some of: {', '.join(NAMES)}")
+    parser.add_argument(
+        "--models", metavar="A,B", help=f"some of: {', '.join((*NAMES, OPERATORS))}"
+    )
     boards = "qemu_cortex_m7,qemu_cortex_m4"
     parser.add_argument("--boards", metavar="A,B", default=boards, help=f"default: {boards}")
     parser.add_argument("--plans", metavar="A,B", default="layers,streamed")
@@ -382,7 +386,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--markdown", action="store_true", help="tables of Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure as JSON too")
     options = parser.parse_args(arguments)
-    options.names = chosen_names(options.models, parser.error, REAL)
+    options.names = chosen_names(options.models, parser.error, (*REAL, OPERATORS))
     for what, known in (("plans", tuple(PLANS)), ("variants", VARIANTS)):
         for word in getattr(options, what).split(","):
             if word not in known:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from operators import operators_network
 
 from tvm_patch import Prepared, Requirements, prepare
 
@@ -29,6 +30,8 @@ REAL = (
     "person-det",
 )
 NAMES = (*REAL, DIGITS)
+OPERATORS = "operators"
+"""The network of operators without MACs."""
 STREAMED = Requirements(objective="memory", max_overhead=1.0)
 """The least memory of stages that keep rows: no MAC is done twice."""
 
@@ -46,6 +49,8 @@ def model_path(name: str) -> Path:
 
 def read(name: str) -> Prepared:
     """A network in the integer dialect."""
+    if name == OPERATORS:
+        return operators_network()
     return prepare(model_path(name), io="int8" if name in _STRIPPED else "model")
 
 
@@ -76,7 +81,7 @@ def say(text: str) -> None:
 def those_that_are_there(names: Sequence[str]) -> Iterator[str]:
     """Names of networks whose files exist; says which do not."""
     for name in names:
-        if model_path(name).exists():
+        if name == OPERATORS or model_path(name).exists():
             yield name
         else:
             hint = "set TVM_PATCH_MODELS to the folder of models"
@@ -89,8 +94,8 @@ def chosen_names(
     """Names out of ``a,b``; all where there is no text."""
     names = text.split(",") if text else list(all_of_them)
     for name in names:
-        if name not in NAMES:
-            refuse(f"there is no model {name!r}; models: {', '.join(NAMES)}")
+        if name not in (*NAMES, *all_of_them):
+            refuse(f"there is no model {name!r}; models: {', '.join(all_of_them)}")
     return names
 
 

@@ -132,9 +132,11 @@ def test_what_is_not_known_of_one_kernel_is_not_known_of_all(benchmark: Load) ->
         cycles=2000,
         share=0.5,
     )
-    assert kernels.Sum.of([known]).cells() == ("1.50", "1.00", "5.00", "2.00")
+    assert kernels.Sum.of([known]).cells() == ("-", "1.50", "1.00", "5.00", "2.00")
     unknown = kernels.replace(known, requantisation=None)
-    assert kernels.Sum.of([known, unknown]).cells() == ("1.50", "-", "-", "2.00")
+    assert kernels.Sum.of([known, unknown]).cells() == ("-", "1.50", "-", "-", "2.00")
+    without_macs = kernels.replace(unknown, macs=0)
+    assert kernels.Sum.of([without_macs]).cells() == ("15.00", "-", "-", "-", "-")
     (_, row) = kernels.kernel_rows([known, known])
     assert row[4:7] == ("4", "500", "750")
 

@@ -295,6 +295,46 @@ def test_int32_overflow_is_refused_by_name():
         to_integer(q.finish(q.quantize(out, 0.3, name="head")))
 
 
+def _pooled(elements):
+    """One channel; nothing is computed, so maps may be large."""
+    q = QDQ((1, *elements, 1))
+    pool = relax.op.nn.avg_pool2d(
+        q.dequantize(q.x, 0.1, 3), pool_size=elements, strides=(1, 1), layout="NHWC"
+    )
+    return q.finish(q.quantize(q.emit(pool), 0.1, 3, name="head"))
+
+
+def _mean(elements, scale=0.1, zero_point=3):
+    q = QDQ((1, *elements, 1))
+    mean = relax.op.mean(q.dequantize(q.x, 0.1, zero_point), axis=[1, 2], keepdims=True)
+    return q.finish(q.quantize(q.emit(mean), scale, 3, name="head"))
+
+
+def _softmax(length):
+    q = QDQ((1, length))
+    logits = q.dequantize(q.x, 0.1, 3)
+    return q.finish(q.quantize(q.emit(relax.op.nn.softmax(logits)), 1 / 256, -128, name="head"))
+
+
+@pytest.mark.parametrize(
+    ("largest", "too_large"),
+    [
+        (lambda: _pooled((1, 16_711_935)), lambda: _pooled((1, 16_711_936))),
+        (lambda: _pooled((4087, 4089)), lambda: _pooled((4096, 4096))),
+        # Sums of values less a zero point of 127 reach -255 times their number.
+        (lambda: _mean((1, 8_421_504), 0.1, 127), lambda: _mean((1, 8_421_505), 0.1, 127)),
+        (lambda: _mean((1, 16_393_004)), lambda: _mean((1, 16_393_005))),
+        # A scale that is smaller by a million shifts the sum left.
+        (lambda: _mean((3, 3), 2e-7), lambda: _mean((30, 30), 2e-9)),
+        (lambda: _softmax(4095), lambda: _softmax(4096)),
+    ],
+)
+def test_sums_of_pools_that_leave_int32_are_refused_by_name(largest, too_large):
+    to_integer(largest())
+    with pytest.raises(UnsupportedOperatorError, match="layer head: its sums may leave"):
+        to_integer(too_large())
+
+
 def test_asymmetric_weights_are_refused_by_name():
     q = QDQ()
     out = q.conv2d(q.dequantize(q.x, 0.1), WEIGHT, 0.01, zero_point=3)
