@@ -23,8 +23,7 @@ def _model() -> bytes:
     b = TFLiteBuilder("operators")
 
     def image(*shape: int) -> TensorRef:
-        name = f"image{len(b.inputs)}"
-        return b.input(name, (1, *shape), _SCALE, _ZERO_POINT)
+        return b.input("image", (1, *shape), _SCALE, _ZERO_POINT)
 
     b.output(b.max_pool2d(image(16, 16, 32), (2, 2), name="max_2x2"))
     stem = b.max_pool2d(image(28, 28, 64), (3, 3), (2, 2), padding="SAME", name="max_3x3_stride_2")

@@ -52,7 +52,8 @@ class DspQuantizeFlat:
 
     def pack(self, constants: Constants) -> Constants:
         """Half of ``scale``, float32 [1]; an exact one, see :func:`dsp_quantize_objection`."""
-        return {"half_scale": self.plain.pack(constants)["scale"] * np.float32(0.5)}
+        scale = self.plain.pack(constants)["scale"].astype(np.float32)
+        return {"half_scale": scale * np.float32(0.5)}
 
     def description(self) -> tirx.PrimFunc:
         """The run as TE tensors."""
