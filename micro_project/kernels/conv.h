@@ -133,7 +133,9 @@ TVMP_INLINE void tvmp_conv_pixels(const int8_t *data, const int8_t *weight,
   const int32_t pixels = conv->pixels - left_out, rest = pixels % 3;
   if (pixels >= 3) {
     const int8_t *end = data + (pixels - rest) * conv->pixel_bytes;
-    TVMP_UNKNOWN(end);
+    if (pixels >= 6) {
+      TVMP_UNKNOWN(end);
+    }
     do {
       out = tvmp_conv_block(data, weight, pair, out, 3, channels, conv, scale);
       data += 3 * conv->pixel_bytes;

@@ -230,7 +230,7 @@ TVMP_INLINE void tvmp_depthwise_direct(const int8_t *data, const int16_t *weight
     int8_t *to = out;
     if (width >= 2) {
       int32_t pairs = width / 2;
-      if (pairs > 1) {
+      if (pairs > 2) {
         TVMP_UNKNOWN(pairs);
       }
       do {
