@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,9 @@ _SLOW_PASSES = ("FoldConstant", "SimplifyExpr", "SimplifyExprPostAlterOp", "Alte
 
 # LLVM takes minutes for the vectorised, unrolled kernels of a network in patches.
 _QUICK_TARGET = "llvm -opt-level=0"
+if sys.platform == "linux":
+    # A vendor's LLVM may have another machine in mind.
+    _QUICK_TARGET += f" -mtriple={platform.machine()}-linux-gnu"
 _QUICK_CODE = {
     "tir.disable_vectorize": True,
     "tir.UnrollLoop": {"auto_max_step": 0, "explicit_unroll": True},

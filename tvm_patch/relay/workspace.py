@@ -22,6 +22,8 @@ USMP_ALGORITHMS = ("greedy_by_size", "greedy_by_conflicts", "hill_climb")
 """What ``tir.usmp.algorithm`` may be."""
 
 
+_ALIGNMENT_BYTES = 16  # the AOT executor's workspace-byte-alignment
+
 _MOVE = Kernel()
 
 
@@ -122,9 +124,10 @@ def pack_as_usmp(problem: Problem, algorithm: str = "greedy_by_size") -> Allocat
     order.sort(key=key)
     offsets: dict[int, int] = {}
     for i in order:
-        offsets[i] = max(
+        stop = max(
             (offsets[j] + buffers[j].size_bytes for j in conflicts[i] if j in offsets), default=0
         )
+        offsets[i] = -(-stop // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
     bound_bytes = lower_bound_bytes(problem)
     arena_bytes = max(offsets[i] + buffer.size_bytes for i, buffer in enumerate(buffers))
     allocation = Allocation(
@@ -210,11 +213,13 @@ class _Schedule:
             if step.size_bytes and (io_in_workspace or not is_io):
                 stop = start - 1 if i in outputs else last[i]
                 name = names.unique(f"sid_{i + 1 - self._inputs}")
-                buffers.append(Buffer(name, step.size_bytes, first[i], stop, 1))
+                buffers.append(Buffer(name, step.size_bytes, first[i], stop, _ALIGNMENT_BYTES))
             for size, scratch in zip_strict(step.scratch_bytes, step.kernel.scratch):
                 if size:
                     begin, stop = times[i] + scratch.first_phase, times[i] + scratch.last_phase
-                    buffers.append(Buffer(names.unique(scratch.name), size, begin, stop, 1))
+                    buffers.append(
+                        Buffer(names.unique(scratch.name), size, begin, stop, _ALIGNMENT_BYTES)
+                    )
         return Problem(tuple(buffers))
 
     def add(
