@@ -53,6 +53,14 @@ def test_the_estimate_is_what_usmp_needs(layout: str, precision: str, target: st
     assert after < 0.75 * before
 
 
+def _blocked() -> tvm.IRModule:
+    """A network whose channels TVM puts in blocks (NCHWc), its maps cast for each layer."""
+    net = Builder("NCHW", "int8")
+    x = net.conv(net.input(12, 14, 4), 2)
+    x = net.conv(x, 4, stride=(2, 2))
+    return net.module(net.conv(x, 4, (1, 1)))
+
+
 def _bottlenecks() -> tvm.IRModule:
     """Blocks of MobileNetV2 in int8, whose maps are cast for each layer."""
     net = Builder("NHWC", "int8")
@@ -81,6 +89,13 @@ def test_buffers_are_those_that_usmp_packs(make: Any, split: int, grid: Any) -> 
     assert estimated_buffers(mod, plan) == packed.buffers
     estimate = estimate_workspace_bytes(mod) if plan is None else plan.memory.arena_bytes
     assert estimate == packed.workspace_bytes
+
+
+def test_the_estimate_of_maps_in_blocks_of_channels() -> None:
+    mod = _blocked()
+    patched = PatchPartition(split=4, grid=(2, 2))(mod)
+    after = build_with_usmp(patched).workspace_bytes
+    assert _planned(patched).memory.arena_bytes == pytest.approx(after, rel=0.05)
 
 
 def test_resnet8() -> None:

@@ -272,6 +272,9 @@ class _Schedule:
         whole = self._joined(strips, output.height * output.width, stage)
         if stage.patch_pixel_bytes == output.pixel_bytes:
             return whole
+        if not stage.joins_apart:
+            # Nothing is inlined behind a concatenation: the cast is held before zero points go off.
+            whole = self.add(output.size_bytes, (whole,))
         return self.add(output.size_bytes, (whole,))
 
     def _joined(self, parts: Sequence[int], pixels: int, stage: KernelStage) -> int:
