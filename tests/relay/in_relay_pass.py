@@ -53,6 +53,15 @@ def test_the_estimate_is_what_usmp_needs(layout: str, precision: str, target: st
     assert after < 0.75 * before
 
 
+def _channels_joined() -> tvm.IRModule:
+    """The input goes on beside what the first layer made of it."""
+    net = Builder("NHWC", "float32")
+    data = net.input(15, 12, 3)
+    x = net.concatenate([data, net.conv(data, 2, (3, 4), activation="none")])
+    x = net.pool(net.conv(x, 3), "avg", (2, 3), (1, 2), (0, 0, 1, 1))
+    return net.module(net.conv(x, 4, (1, 1)))
+
+
 def _blocked() -> tvm.IRModule:
     """A network whose channels TVM puts in blocks (NCHWc), its maps cast for each layer."""
     net = Builder("NCHW", "int8")
@@ -77,6 +86,7 @@ def _bottlenecks() -> tvm.IRModule:
     [
         (_small, 0, None),
         (_small, 17, (2, 2)),  # ends where branches have met
+        (_channels_joined, 3, (2, 1)),
         (_bottlenecks, 8, (2, 2)),  # what is joined is cast for the next layer
     ],
 )

@@ -206,14 +206,18 @@ class Chooser:
             graph, kernels = self.network.graph, self._kernels
             operators = graph.operators[: end + 1]
             wanted = sum(is_windowed(operator.kind) for operator in operators)
-            done = 0
+            done, found = 0, []
             for i, operator in enumerate(kernels.graph.operators):
                 done += kernels.kernels[operator.name].windows
                 if done > wanted:
                     break
                 if done == wanted and i in self._kernel_ends and self._same_size(operator, end):
-                    self._stages[end] = kernels.graph.operators[: i + 1]
-                    break
+                    found.append(i)
+            if found:
+                # Several where what follows without a window is a kernel of its own. One that
+                # casts for the next layer makes other bytes than the stage.
+                exact = [i for i in found if self._same_bytes(kernels.graph.operators[i], end)]
+                self._stages[end] = kernels.graph.operators[: (exact or found)[0] + 1]
         if end not in self._stages:
             raise PlanError(
                 f"TVM has no kernel that ends with operator {graph.operators[end].name}",
@@ -226,6 +230,11 @@ class Chooser:
         output = graph.tensor[graph.operators[end].output]
         made = self._kernels.graph.tensor[kernel.output]
         return made.is_map and (made.height, made.width) == (output.height, output.width)
+
+    def _same_bytes(self, kernel: Operator, end: int) -> bool:
+        graph = self.network.graph
+        output = graph.tensor[graph.operators[end].output]
+        return self._kernels.graph.tensor[kernel.output].size_bytes == output.size_bytes
 
     @cached_property
     def _stages(self) -> dict[int, tuple[Operator, ...]]:

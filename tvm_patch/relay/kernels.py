@@ -85,6 +85,8 @@ class Kernel:
         Whether it does nothing but pad, and compute elementwise.
     moves_only : bool
         Whether it reads each pixel at the place that it writes, so that a slice becomes part of it.
+    holds_slices : bool
+        Whether it is a concatenation, which holds a slice of its input while it runs.
     is_view : bool
         Whether it is a reshape, for which nothing is allocated.
     is_blocked : bool
@@ -99,6 +101,7 @@ class Kernel:
     windows: int = 0
     is_pad: bool = False
     moves_only: bool = False
+    holds_slices: bool = False
     is_view: bool = False
     is_blocked: bool = False
 
@@ -291,7 +294,8 @@ class _KernelReader:
             scratch=scratch,
             pixelwise=pixelwise,
             is_pad="nn.pad" in names and not _windows(names),
-            moves_only=not _windows(names) and "nn.pad" not in names,
+            moves_only=not _windows(names) and not {"nn.pad", "concatenate"} & set(names),
+            holds_slices="concatenate" in names,
             is_blocked=len(call.checked_type.shape) == 5,
         )
         return operator, kernel

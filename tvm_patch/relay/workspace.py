@@ -309,6 +309,10 @@ class _PatchSchedule:
             # Nothing to pad: what else the kernel computes becomes part of the one before.
             self._made[name] = self.tensor(operator.inputs[0], own_bytes)
             return self._made[name]
+        if kernel.holds_slices:
+            for argument in operator.inputs:
+                if argument in self._producer:
+                    self.tensor(argument)
         inputs = []
         for argument in operator.inputs:
             if argument in operator.whole_inputs:
