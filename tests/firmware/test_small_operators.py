@@ -64,6 +64,20 @@ def test_small_operators_compute_litert_integers(board: str, tmp_path: Path) -> 
         folder=tmp_path,
     )
     assert deployment.validation.bit_exact, deployment.validation
-    (source,) = (tmp_path / "model" / "src").glob("*_kernels.c")
-    text = source.read_text()
+    text = kernels_of(tmp_path)
     assert [name for name in FUNCTIONS if f"{name}(" not in text] == []
+
+
+def test_a_core_without_the_extension_computes_them_by_plain_kernels(tmp_path: Path) -> None:
+    need_emulator()
+    path = tmp_path / "small.tflite"
+    path.write_bytes(network())
+    deployment = deploy(prepare(path), board="qemu_cortex_m3", layers=True, folder=tmp_path)
+    assert deployment.validation.bit_exact, deployment.validation
+    assert "tvmp_" not in kernels_of(tmp_path)
+
+
+def kernels_of(folder: Path) -> str:
+    """The C of a deployment's kernels."""
+    (source,) = (folder / "model" / "src").glob("*_kernels.c")
+    return source.read_text()
