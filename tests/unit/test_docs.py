@@ -154,7 +154,7 @@ def test_cheap_command_runs(
 
 @pytest.mark.parametrize("snippet", snippets(), ids=str)
 def test_snippet_runs(snippet: Fragment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "deploy(" in snippet.text:
+    if any(call in snippet.text for call in ("deploy(", "DeviceRunner(")):
         need_emulator()
     monkeypatch.chdir(in_folder_with_examples(tmp_path))
     exec(compile(snippet.text, snippet.page, "exec"), {"__name__": "snippet"})
