@@ -220,7 +220,7 @@ TVMP_INLINE void tvmp_depthwise_direct(const int8_t *data, const int16_t *weight
   const int32_t *group = channels;
   const int32_t *end = group + (pixel_bytes + 3) / 4 * group_numbers;
   TVMP_UNKNOWN(end);
-  const int32_t overlap = (4 - pixel_bytes % 4) % 4;
+  const int32_t pairs = width / 2, overlap = (4 - pixel_bytes % 4) % 4;
   do {
     if (overlap != 0 && group == end - group_numbers) {
       data -= overlap;
@@ -228,16 +228,10 @@ TVMP_INLINE void tvmp_depthwise_direct(const int8_t *data, const int16_t *weight
     }
     const int8_t *from = data;
     int8_t *to = out;
-    if (width >= 2) {
-      int32_t pairs = width / 2;
-      if (pairs > 2) {
-        TVMP_UNKNOWN(pairs);
-      }
-      do {
-        tvmp_direct_block(from, weight, group, to, 2, &layer, &scale);
-        from += 2 * stride * pixel_bytes;
-        to += 2 * pixel_bytes;
-      } while (--pairs != 0);
+    TVMP_ROLLED for (int32_t pair = 0; pair < pairs; ++pair) {
+      tvmp_direct_block(from, weight, group, to, 2, &layer, &scale);
+      from += 2 * stride * pixel_bytes;
+      to += 2 * pixel_bytes;
     }
     if (width % 2 != 0) {
       tvmp_direct_block(from, weight, group, to, 1, &layer, &scale);
