@@ -94,9 +94,6 @@ def _wishes(
     wishes = []
     for group in execution_of(network.graph, plan).groups:
         for layout in group.operators:
-            if layout.steps is not None:
-                # In a run of columns other buffers of the step are laid out around what it is.
-                continue
             kernels = choose_kernels(network, group, layout, instructions)
             macs = sum(kernel.macs for kernel in kernels)
             gain, most = 0.0, layout.scratch_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
@@ -99,6 +100,24 @@ def test_strided_shortcuts_in_streams(data: st.DataObject) -> None:
     evaluator = Evaluator(model.network.graph)
     stages = data.draw(st.sampled_from(sequences))
     check(network, model, evaluator.pack(evaluator.evaluate(stages)))
+
+
+@thorough
+@given(st.data())
+def test_any_scratch_memory_in_streams(data: st.DataObject) -> None:
+    network = data.draw(window_networks())
+    model = prepared(network)
+    graph = model.network.graph
+    wanting = [op.name for op in graph.operators if op.access is Access.ROWS]
+    sizes = data.draw(st.dictionaries(st.sampled_from(wanting), st.integers(1, 600), min_size=1))
+    graph = graph.with_scratch(sizes)
+    space = StreamSpace(graph)
+    sequences = list(segment_sequences(space, space.limits(space.least_peak_bytes), 12))
+    assume(sequences)
+    evaluator = Evaluator(graph)
+    plan = evaluator.pack(evaluator.evaluate(data.draw(st.sampled_from(sequences))))
+    # What a kernel has no use for is written to all the same.
+    check(network, model, replace(plan, scratch_bytes=sizes))
 
 
 @thorough

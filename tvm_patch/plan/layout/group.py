@@ -270,10 +270,10 @@ class Group:
                     ratio = layout.holding.rate // reader.holding.rate
                     needed.append(range(reads.start * ratio, reads.stop * ratio))
             needed = [span for span in needed if span] or [layout.positions(self.tiling)]
-            spans[layout.operator.name] = _covering(needed)
+            spans[layout.operator.name] = covering(needed)
         for unit in self.units:
             names = [self.operators[place].operator.name for place in unit]
-            together = _covering([spans[name] for name in names])
+            together = covering([spans[name] for name in names])
             spans.update(dict.fromkeys(names, together))
         return spans
 
@@ -287,7 +287,7 @@ class Group:
         return _executed_macs(layout, self.tiling, self.blocks)
 
 
-def _covering(spans: Sequence[range]) -> range:
+def covering(spans: Sequence[range]) -> range:
     """The smallest range that covers all."""
     return range(min(span.start for span in spans), max(span.stop for span in spans))
 

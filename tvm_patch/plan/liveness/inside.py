@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
 from tvm_patch.memory import Buffer, Piece
 from tvm_patch.plan.graph import Graph
-from tvm_patch.plan.layout.group import Group, OperatorLayout, RowWindow, scratch_of
+from tvm_patch.plan.layout.group import Group, OperatorLayout, RowWindow, covering, scratch_of
 from tvm_patch.plan.liveness.timeline import Timeline
 
 ALIGNMENT_BYTES = 4
@@ -95,7 +95,7 @@ class _Assignment:
         storage = scratch_of(largest.operator.name)
         for layout in layouts:
             self.storage_of[scratch_of(layout.operator.name)] = storage
-        self._fleeting(largest, storage, largest.scratch_bytes)
+        self._fleeting(layouts, storage, largest.scratch_bytes)
 
     def _readers(self, layout: OperatorLayout) -> list[OperatorLayout]:
         """Operators of the group that read an operator's output."""
@@ -143,19 +143,21 @@ class _Assignment:
 
     def _window(self, layout: OperatorLayout, window: RowWindow) -> None:
         if not layout.continuous:
-            self._fleeting(layout, window.buffer, window.size_bytes)
+            self._fleeting([layout], window.buffer, window.size_bytes)
             return
         span = self._timeline.made_span(layout)
         self.buffers.append(Buffer(window.buffer, window.size_bytes, *span, ALIGNMENT_BYTES))
 
-    def _fleeting(self, layout: OperatorLayout, buffer: str, size_bytes: int) -> None:
-        """What is there while one operator runs."""
-        name, tiling = layout.operator.name, self._group.tiling
+    def _fleeting(self, layouts: Sequence[OperatorLayout], buffer: str, size_bytes: int) -> None:
+        """What is there while one unit's operators run, from the first that does to the last."""
+        name, tiling = layouts[0].operator.name, self._group.tiling
         if tiling is None:
             span = self._timeline.group_span(self._group)
             self.buffers.append(Buffer(buffer, size_bytes, *span, ALIGNMENT_BYTES))
             return
-        positions = self._group.made[name] or layout.positions(tiling)
+        made = [self._group.made[layout.operator.name] for layout in layouts]
+        # Operators of a column run begin and end at other rows than each other.
+        positions = covering([span for span in made if span] or [layouts[0].positions(tiling)])
         span, pieces = self._timeline.each_time(self._group, name, name, size_bytes, positions)
         self.buffers.append(Buffer(buffer, size_bytes, *span, ALIGNMENT_BYTES, pieces))
 

@@ -7,7 +7,15 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.plan.graphs import SCRATCH, GraphBuilder, small_chain, with_scratch
-from tvm_patch.plan import Evaluator, Requirements, Scratch, choose_plan, row_stage
+from tvm_patch.memory import Piece
+from tvm_patch.plan import (
+    Evaluator,
+    Requirements,
+    Scratch,
+    choose_plan,
+    row_stage,
+    stepped_stage,
+)
 from tvm_patch.plan.layout.stage import groups_of, layer_group
 from tvm_patch.plan.liveness.storage import build_execution
 from tvm_patch.plan.search.streams import StreamSpace
@@ -83,3 +91,28 @@ def test_scratch_of_operators_that_run_one_after_the_other_shares_its_place() ->
         graph = with_scratch(graph, name, Scratch(0, 1, 5000, 1))
     plan = Evaluator(graph).pack(Evaluator(graph).evaluate([row_stage(graph.operators, 1, 8)]))
     assert 5000 < plan.memory.arena_bytes < 10000
+
+
+@pytest.mark.parametrize("largest", ["one", "two"])
+def test_scratch_of_a_column_run_lives_while_any_of_its_operators_makes_rows(largest: str) -> None:
+    builder = GraphBuilder(8, 8, 4)
+    stem = builder.conv1("stem", "image", 4)
+    one = builder.conv3("one", stem, 4)
+    graph = builder.finish(builder.conv3("two", one, 4))
+    for name in ("one", "two"):
+        size_bytes = 5000 if name == largest else 3000
+        graph = with_scratch(graph, name, Scratch(size_bytes, 1, 0, 1))
+    stage = stepped_stage(graph.operators, 1, 2, [(0, 2)])
+    execution = build_execution(graph, groups_of(graph, [stage]))
+    (group,) = execution.groups
+    made = [position for name in ("one", "two") for position in group.made[name]]
+    # The first operator is ahead of the second one, whose window looks a row down.
+    assert group.made["one"] != group.made["two"]
+    (scratch,) = (b for b in execution.storages if b.name.endswith(".scratch"))
+    assert scratch.size_bytes == 5000
+    before, _ = execution.ticks[group.name]
+    positions = group.operators[0].positions(group.tiling)
+    pieces = scratch.pieces or (Piece(scratch.first_use, scratch.last_use, 0, scratch.size_bytes),)
+    live = {tick for each in pieces for tick in range(each.first_use, each.last_use + 1)}
+    turns = range(min(made) - positions.start, max(made) + 1 - positions.start)
+    assert live == {before + turn * len(group.order) for turn in turns}
