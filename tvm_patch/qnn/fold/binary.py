@@ -38,18 +38,18 @@ _DOMAIN = np.arange(-128, 128).astype(np.int8)
 def lower(emitter: Emitter, node: FloatNode, target: Target) -> Any:
     """Emit the operator; None if an operand is not int8 or the shapes do not broadcast."""
     shape = source.static_shape(node.call)
-    sides = [_operand(emitter, arg, shape) for arg in node.args]
-    if any(side is None for side in sides):
+    operands = [_operand(emitter, arg, shape) for arg in node.args]
+    sides = [side for side in operands if side is not None]
+    if len(sides) < len(operands):
         return None
-    shapes = [source.static_shape(side[0]) for side in sides if side is not None]
+    shapes = [source.static_shape(data) for data, _ in sides]
     may_swap = node.op != "relax.subtract" and shapes[1] == shape
     if shapes[0] != shape and not may_swap:
         return None
     # Kernels take the larger one first, and constants second.
-    is_constant = isinstance(sides[0][0], ir.GenericConst) if sides[0] is not None else False
-    if may_swap and (shapes[0] != shape or is_constant):
+    if may_swap and (shapes[0] != shape or isinstance(sides[0][0], ir.GenericConst)):
         sides.reverse()
-    (lhs, lhs_quant), (rhs, rhs_quant) = (side for side in sides if side is not None)
+    (lhs, lhs_quant), (rhs, rhs_quant) = sides
     attributes = _attributes(node.op, lhs_quant, rhs_quant, target)
     return emitter.emit_target(_CONSTRUCTORS[node.op](lhs, rhs, **attributes), target)
 
@@ -73,7 +73,7 @@ def table_of_one_tensor(value: Any, target: Target) -> Array | None:
             quants.append(arg.quant)
             arrays.append(_DOMAIN)
         elif isinstance(arg, QuantizedConst) and _is_int8_scalar(arg):
-            quants.append(_const_quant(arg))
+            quants.append(arg.quant)
             arrays.append(arg.values.reshape(()))
         else:
             return None
@@ -114,10 +114,8 @@ def _operand(emitter: Emitter, value: Any, shape: Sequence[int] | None) -> tuple
         return _spread(value.data, shape), value.quant
     if isinstance(value, Dequantized):
         return emitter.integer(value.data), value.quant
-    if isinstance(value, QuantizedConst) and value.values.dtype == np.int8:
-        if value.per_channel:
-            return None
-        return relax.const(np.ascontiguousarray(value.values), "int8"), _const_quant(value)
+    if isinstance(value, QuantizedConst) and value.is_activation:
+        return relax.const(np.ascontiguousarray(value.values), "int8"), value.quant
     return None
 
 
@@ -127,7 +125,3 @@ def _spread(const: Any, shape: Sequence[int] | None) -> Any:
     if shape is None or values.size in (1, shape[-1]):
         return const
     return relax.const(np.ascontiguousarray(np.broadcast_to(values, shape)), "int8")
-
-
-def _const_quant(const: QuantizedConst) -> Quant:
-    return Quant(float(const.scale.flat[0]), int(const.zero_point.flat[0]))

@@ -10,7 +10,7 @@ from tvm import relax
 
 from tvm_patch.qnn.fold import weighted
 from tvm_patch.qnn.fold.quantized import is_biased
-from tvm_patch.qnn.fold.values import Dequantized, FloatNode, Quant, QuantizedConst
+from tvm_patch.qnn.fold.values import Dequantized, FloatNode, QuantizedConst
 
 
 class ConstantData:
@@ -54,8 +54,7 @@ class ConstantData:
         """The same tensor for the same constant, since a table is of one tensor."""
         if id(const) not in self._tensors:
             integers = relax.const(np.ascontiguousarray(const.values), "int8")
-            quant = Quant(float(const.scale.flat[0]), int(const.zero_point.flat[0]))
-            self._tensors[id(const)] = Dequantized(integers, quant)
+            self._tensors[id(const)] = Dequantized(integers, const.quant)
         return self._tensors[id(const)]
 
 

@@ -341,8 +341,8 @@ def _quantized_array(real: Any, quant: Quant) -> Any:
 def _requantized_array(const: QuantizedConst, quant: Quant) -> Any:
     if not const.is_activation:
         return _quantized_array(const.real(), quant)
-    scale, zero_point = float(const.scale.flat[0]), int(const.zero_point.flat[0])
-    table = tables.requantize(scale, zero_point, quant.scale, quant.zero_point)
+    given = const.quant
+    table = tables.requantize(given.scale, given.zero_point, quant.scale, quant.zero_point)
     return table[const.values.astype(np.int64) + 128]
 
 

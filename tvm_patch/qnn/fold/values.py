@@ -72,6 +72,11 @@ class QuantizedConst:
         """Whether an operator may take it in place of an activation: int8, one scale."""
         return self.values.dtype == np.int8 and not self.per_channel
 
+    @property
+    def quant(self) -> Quant:
+        """The one scale and zero point of an activation."""
+        return Quant(float(self.scale.flat[0]), int(self.zero_point.flat[0]))
+
     def real(self) -> Array:
         """The constant in float32."""
         difference = (self.values.astype(np.int64) - self.zero_point).astype(np.float32)
