@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tvm import tirx
-
 from .dsp_conv import DspConvRow
-from .micro_kernel import OtherWay, implement, micro_kernel_name
+from .micro_kernel import TurnedWay, micro_kernel_name
 
 #: Words of four inputs that a turn of the inner loop may have.
 TURNS = (2, 4, 8, 16)
@@ -18,7 +16,7 @@ _WORD_BYTES = 8
 
 
 @dataclass(frozen=True)
-class DspConvVariant(OtherWay):
+class DspConvVariant(TurnedWay):
     """:class:`DspConvRow` with another inner loop, or with its inputs gathered first.
 
     Buffers as there; then, if it gathers, scratch int8 [scratch_bytes], whose address four divides.
@@ -53,15 +51,6 @@ class DspConvVariant(OtherWay):
         """What the C includes."""
         return (*self.row.headers, "conv_variants.h")
 
-    @property
-    def remark(self) -> str:
-        """How sums are made and requantised."""
-        return f"{self.row.remark}, {self.turn} words a turn"
-
-    def prim_func(self) -> tirx.PrimFunc:
-        """One call of the C function."""
-        return implement(self.description(), self._function, (self.turn, *self.row.numbers))
-
 
 @dataclass(frozen=True)
 class DspConvGathered(DspConvVariant):
@@ -73,20 +62,6 @@ class DspConvGathered(DspConvVariant):
     def scratch_bytes(self) -> int:
         """The gathered windows of a block."""
         return gathered_bytes(self.row)
-
-    @property
-    def remark(self) -> str:
-        """How sums are made and requantised."""
-        return f"{super().remark}, inputs gathered in {self.scratch_bytes:,} bytes"
-
-    def prim_func(self) -> tirx.PrimFunc:
-        """One call of the C function."""
-        return implement(
-            self.description(),
-            self._function,
-            (self.turn, *self.row.numbers),
-            scratch_bytes=self.scratch_bytes,
-        )
 
 
 def gathered_bytes(row: DspConvRow) -> int:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tvm import tirx
-
 from .dsp_dense import DspDense
-from .micro_kernel import OtherWay, implement, micro_kernel_name
+from .micro_kernel import TurnedWay, micro_kernel_name
 
 #: A gathered word of four inputs.
 _WORD_BYTES = 8
 
 
 @dataclass(frozen=True)
-class DspDenseVariant(OtherWay):
+class DspDenseVariant(TurnedWay):
     """:class:`DspDense` with joint weights loaded in threes and another inner loop.
 
     Buffers as there; then, if it gathers, scratch int8 [scratch_bytes], whose address four divides.
@@ -49,15 +47,6 @@ class DspDenseVariant(OtherWay):
         """What the C includes."""
         return tuple(sorted({*self.layer.headers, "conv.h", "conv_variants.h", "dense_variants.h"}))
 
-    @property
-    def remark(self) -> str:
-        """How sums are made and requantised."""
-        return f"{self.layer.remark}, {self.turn} words a turn"
-
-    def prim_func(self) -> tirx.PrimFunc:
-        """One call of the C function."""
-        return implement(self.description(), self._function, (self.turn, *self.layer.numbers))
-
 
 @dataclass(frozen=True)
 class DspDenseGathered(DspDenseVariant):
@@ -69,17 +58,3 @@ class DspDenseGathered(DspDenseVariant):
     def scratch_bytes(self) -> int:
         """The gathered vector."""
         return self.layer.words * _WORD_BYTES
-
-    @property
-    def remark(self) -> str:
-        """How sums are made and requantised."""
-        return f"{super().remark}, inputs gathered in {self.scratch_bytes:,} bytes"
-
-    def prim_func(self) -> tirx.PrimFunc:
-        """One call of the C function."""
-        return implement(
-            self.description(),
-            self._function,
-            (self.turn, *self.layer.numbers),
-            scratch_bytes=self.scratch_bytes,
-        )

@@ -72,6 +72,16 @@ class WithWeights:
         return self.plain.macs
 
 
+class _WithNumbers(MicroKernel, Protocol):
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """What the C function is called with."""
+
+    @property
+    def remark(self) -> str:
+        """How it works."""
+
+
 class OtherWay:
     """What other ways have in common of making what a micro-kernel makes, of the same constants."""
 
@@ -97,6 +107,35 @@ class OtherWay:
     def description(self) -> tirx.PrimFunc:
         """The first way's."""
         return self.first.description()
+
+
+class TurnedWay(OtherWay):
+    """Another way whose inner loop takes other turns, perhaps with its inputs gathered first."""
+
+    turn: int
+    _function: str
+
+    @property
+    def first(self) -> _WithNumbers:
+        """The kernel that this is another way of."""
+        raise NotImplementedError
+
+    @property
+    def remark(self) -> str:
+        """How sums are made and requantised."""
+        turns = f"{self.first.remark}, {self.turn} words a turn"
+        if isinstance(self, WithScratch):
+            return f"{turns}, inputs gathered in {self.scratch_bytes:,} bytes"
+        return turns
+
+    def prim_func(self) -> tirx.PrimFunc:
+        """One call of the C function."""
+        return implement(
+            self.description(),
+            self._function,
+            (self.turn, *self.first.numbers),
+            scratch_bytes=self.scratch_bytes if isinstance(self, WithScratch) else 0,
+        )
 
 
 def micro_kernel_name(stem: str, numbers: Sequence[int]) -> str:
