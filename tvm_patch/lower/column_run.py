@@ -197,8 +197,8 @@ class ColumnRunLoop:
         starts: Mapping[str, Expr],
         position: Expr,
     ) -> Stmt:
-        """New columns of new rows."""
-        if not columns.count or not layout.rows:
+        """New columns of new rows; where only padding is read there are no such rows."""
+        if not columns.count:
             return sequence([])
         holding, block = layout.holding, self._context.group.blocks[layout.operator.output]
         stored_rows = min(layout.rows, layout.store.rows) if layout.store is not None else 0

@@ -108,9 +108,9 @@ def choose_kernels(
         When there is no kernel.
     """
     operator = layout.operator
-    makes_nothing = group.tiling is not None and 0 in (layout.rows, layout.columns)
+    is_idle = group.tiling is not None and layout.is_idle
     moves_rows = operator.kind == FETCH or (operator.kind == "pad" and group.tiling is not None)
-    if makes_nothing or moves_rows:
+    if is_idle or moves_rows:
         return ()
     choose = _CHOICES.get(operator.kind)
     if choose is None:

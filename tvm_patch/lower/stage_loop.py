@@ -255,7 +255,7 @@ class StageLoop:
     def _make_row(self, layout: OperatorLayout, tile: _Tile, row: Expr, y: Expr) -> Stmt:
         """Compute one output row that lies in the image."""
         operator = layout.operator
-        if layout.columns == 0:
+        if layout.is_idle:
             return sequence([])
         block = self._group.blocks[operator.output]
         cols = layout.region.cols

@@ -19,24 +19,40 @@ from tvm_patch.plan import (
     row_stage,
     stage_from_split,
 )
+from tvm_patch.plan.search.patches import stepped_stage
 from tvm_patch.testing.integer_networks import IntegerNetwork
 from tvm_patch.testing.native import NativeModel
 
 
 def assert_equal_to_reference(
-    network: IntegerNetwork, output: object, grid: tuple[int, int]
+    network: IntegerNetwork,
+    output: object,
+    grid: tuple[int, int],
+    run: tuple[int, int] | None = None,
 ) -> None:
-    """One stage of all operators, patched and streamed, against the numpy reference."""
+    """One stage of all operators, patched and streamed, against the numpy reference.
+
+    The operators from one place of ``run`` to the other go through rows in steps of columns too,
+    once with inner rows kept for the next time, once with all of them made again.
+    """
     module = network.finish(output)
     read = read_network(module, name="network")
+    operators = read.graph.operators
     shape = read.graph.tensor["image"].shape
     image = np.random.default_rng(7).integers(-128, 128, shape, dtype=np.int8)
     expected = qnn.run_reference(module, [image])
     evaluator = Evaluator(read.graph)
-    patched = stage_from_split(read.graph, len(read.graph.operators), grid)
-    streamed = row_stage(read.graph.operators, patched.tile_h, patched.tile_w)
+    patched = stage_from_split(read.graph, len(operators), grid)
+    streamed = row_stage(operators, patched.tile_h, patched.tile_w)
+    stages = [patched, streamed]
+    if run is not None:
+        step = (patched.tile_h, patched.tile_w)
+        inner = [operator.output for operator in operators[run[0] : run[1]]]
+        stages += [
+            stepped_stage(operators, *step, [run], recomputed=again) for again in ([], inner)
+        ]
     (name,) = read.graph.outputs
-    for stage in (patched, streamed):
+    for stage in stages:
         plan = evaluator.pack(evaluator.evaluate((stage,)))
         native = NativeModel(lower_network(read, plan, c_name="network"))
         np.testing.assert_array_equal(native.run(image)[name], expected[name])
@@ -50,7 +66,7 @@ def test_asymmetric_padding_and_dilation(grid: tuple[int, int]) -> None:
     )
     data = network.depthwise(data, (5, 3), strides=(2, 2), padding=(1, 0, 2, 2), zero_point=17)
     data = network.conv2d(data, 4, (1, 1))
-    assert_equal_to_reference(network, data, grid)
+    assert_equal_to_reference(network, data, grid, run=(1, 2))
 
 
 @pytest.mark.parametrize("grid", [(2, 2), (5, 1), (1, 5)])
@@ -59,6 +75,13 @@ def test_padding_wider_than_the_kernel(grid: tuple[int, int]) -> None:
     data = network.conv2d(network.input, 3, (1, 1), padding=(3, 4, 3, 4), zero_point=5)
     data = network.conv2d(data, 3, (2, 3), padding=(2, 3, 2, 3), zero_point=-100)
     assert_equal_to_reference(network, data, grid)
+
+
+def test_a_window_that_reads_padding_alone() -> None:
+    network = IntegerNetwork((1, 1, 1, 2), seed=2)
+    data = network.conv2d(network.input, 1, (1, 1))
+    data = network.conv2d(data, 1, (1, 1), strides=(2, 2), padding=(1, 0, 0, 0), zero_point=-100)
+    assert_equal_to_reference(network, data, (1, 1), run=(0, 1))
 
 
 @pytest.mark.parametrize("grid", [(2, 3), (4, 4), (8, 1)])
@@ -95,7 +118,7 @@ def test_residual_branches_of_different_reach(grid: tuple[int, int]) -> None:
         "joined",
     )
     last = network.conv2d(joined, 3, (3, 3), padding=(1, 1, 1, 1), zero_point=1, name="d")
-    assert_equal_to_reference(network, last, grid)
+    assert_equal_to_reference(network, last, grid, run=(1, 4))
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (3, 2), (7, 7)])

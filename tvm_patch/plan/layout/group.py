@@ -143,6 +143,11 @@ class OperatorLayout:
         return self.holding.computed.cols.extent
 
     @property
+    def is_idle(self) -> bool:
+        """Whether no tile computes anything: all that is read of the output is padding."""
+        return 0 in (self.rows, self.columns)
+
+    @property
     def scratch_bytes(self) -> int:
         """What the kernel needs to itself; nothing too where no tile computes anything."""
         scratch, columns = self.operator.scratch, self.columns
