@@ -1,4 +1,4 @@
-"""Checks that a module is what the later layers count on: static, batch one, integers only."""
+"""Checks that a module is what later layers count on: static, batch one, integers that fit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tvm_patch.errors import FloatModelError, UnsupportedOperatorError, Unsuppor
 from tvm_patch.qnn import ops
 from tvm_patch.qnn.fold import source
 from tvm_patch.qnn.fold.source import Source
+from tvm_patch.qnn.sums import check_sums
 
 #: Plain Relax operators that the dialect keeps, on int8.
 MOVEMENT_OPS = ("relax.reshape", "relax.permute_dims", "relax.strided_slice")
@@ -27,7 +28,8 @@ def verify(module: tvm.IRModule) -> None:
     FloatModelError
         If nothing in the model is quantised.
     UnsupportedOperatorError
-        If an operator outside the dialect is left, naming it and its tensor.
+        If an operator outside the dialect is left, naming it and its tensor, or if the sums of
+        one may leave the int32 range.
     UnsupportedShapeError
         For dynamic or zero-size dimensions and batches other than one.
     """
@@ -36,6 +38,9 @@ def verify(module: tvm.IRModule) -> None:
         src = Source(function)
         left = [f"{name} ({var.name})" for var, name in _foreign(src) if name is not None]
         if not left:
+            for var, value in src.bindings:
+                if ops.is_qnn_call(value):
+                    check_sums(str(var.name), value)
             continue
         if not any(_is_integer_op(value) for _, value in src.bindings):
             raise FloatModelError(

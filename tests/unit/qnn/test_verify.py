@@ -7,8 +7,10 @@ import pytest
 import tvm
 from tvm import relax, tirx
 
+from tvm_patch import qnn
 from tvm_patch.errors import FloatModelError, UnsupportedOperatorError, UnsupportedShapeError
 from tvm_patch.qnn import output_names, run_outputs, to_integer, verify
+from tvm_patch.testing.integer_networks import IntegerNetwork
 
 from .qdq import QDQ, operators
 
@@ -94,3 +96,87 @@ def test_input_quantised_twice_cannot_lose_its_boundary():
     module = q.finish(q.emit(relax.op.reshape(a, (1, 120))), q.emit(relax.op.reshape(b, (1, 120))))
     with pytest.raises(UnsupportedOperatorError, match="input x cannot be int8"):
         to_integer(module, io="int8")
+
+
+def _convolution(bias, weight=127, shift=-8):
+    network = IntegerNetwork((1, 4, 4, 2), seed=0)
+    call = qnn.ops.conv2d(
+        network.input,
+        np.full((1, 1, 1, 2), weight),
+        bias=[bias],
+        multiplier=[1 << 30],
+        shift=[shift],
+        input_zero_point=0,
+        output_zero_point=0,
+    )
+    return network.finish(network.emit(call, "wide"))
+
+
+def _depthwise(bias):
+    network = IntegerNetwork((1, 4, 4, 2), seed=0)
+    call = qnn.ops.depthwise_conv2d(
+        network.input,
+        np.stack([np.full((1, 3), 1), np.full((1, 3), -127)], axis=-1),
+        bias=[0, bias],
+        multiplier=[1 << 30] * 2,
+        shift=[-8] * 2,
+        input_zero_point=0,
+        output_zero_point=0,
+    )
+    return network.finish(network.emit(call, "wide"))
+
+
+def _dense(bias, shift=-8):
+    network = IntegerNetwork((1, 4), seed=0)
+    call = qnn.ops.dense(
+        network.input,
+        np.full((1, 4), -1),
+        bias=[bias],
+        multiplier=[1 << 30],
+        shift=[shift],
+        input_zero_point=0,
+        output_zero_point=0,
+    )
+    return network.finish(network.emit(call, "wide"))
+
+
+def _of_sum(make, pixels):
+    network = IntegerNetwork((1, 4, 4, 2), seed=0)
+    total = network.emit(qnn.ops.global_sum(network.input), "total")
+    return network.finish(network.emit(make(total, pixels), "wide"))
+
+
+def _average_of_sum(pixels):
+    return _of_sum(lambda total, pixels: qnn.ops.average_of_sum(total, pixels=pixels), pixels)
+
+
+def _mean_of_sum(pixels):
+    def make(total, pixels):
+        numbers = {"multiplier": 1 << 30, "shift": -8, "pixels": pixels}
+        zero_points = {"input_zero_point": 127, "output_zero_point": 0}
+        return qnn.ops.mean_of_sum(total, keepdims=True, **numbers, **zero_points)
+
+    return _of_sum(make, pixels)
+
+
+LARGEST = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    ("make", "largest", "too_large"),
+    [
+        (_convolution, LARGEST - 2 * 127 * 127, LARGEST - 2 * 127 * 127 + 1),
+        (_convolution, 2 * 127 * 128 - LARGEST - 1, 2 * 127 * 128 - LARGEST - 2),
+        (lambda bias: _convolution(bias, shift=3), (1 << 28) - 32259, (1 << 28) - 32258),
+        (_depthwise, LARGEST - 3 * 127 * 128, LARGEST - 3 * 127 * 128 + 1),
+        (_dense, LARGEST - 4 * 128, LARGEST - 4 * 128 + 1),
+        # The product is shifted after it is multiplied, in 64 bits.
+        (lambda bias: _dense(bias, shift=3), LARGEST - 4 * 128, LARGEST - 4 * 128 + 1),
+        (_average_of_sum, 16_711_935, 16_711_936),
+        (_mean_of_sum, 8_421_504, 8_421_505),
+    ],
+)
+def test_sums_of_the_dialect_that_leave_int32_are_refused_by_name(make, largest, too_large):
+    to_integer(make(largest))
+    with pytest.raises(UnsupportedOperatorError, match="layer wide: its sums may leave"):
+        to_integer(make(too_large))

@@ -66,7 +66,7 @@ def _lower_conv2d(emitter: Emitter, node: FloatNode, bias: Any, target: Target) 
         "dilation": source.ints(attrs.dilation),
     }
     multiplier, shift = arithmetic.conv_multipliers(data.quant.scale, scales, target.quant.scale)
-    folded = _folded_bias(values, bias, data, scales, (multiplier, shift), "double", target)
+    folded = _folded_bias(values, bias, data, scales, multiplier, target)
     common = _common(data, target, rounding="double")
     if values.shape[3] == 1 and groups > 1:
         # OHW1 to HWC; output channel o reads input channel o // M in either layout.
@@ -100,7 +100,7 @@ def _lower_dense(emitter: Emitter, node: FloatNode, bias: Any, target: Target) -
     )
     channels = values.shape[0]
     multiplier, shift = np.resize(multiplier, channels), np.resize(shift, channels)
-    folded = _folded_bias(values, bias, data, scales, (multiplier, shift), "single", target)
+    folded = _folded_bias(values, bias, data, scales, multiplier, target)
     call = ops.dense(
         tensor, values, folded, multiplier, shift, **_common(data, target, rounding="single")
     )
@@ -153,27 +153,18 @@ def _folded_bias(
     bias: Any,
     data: Dequantized,
     scales: Array,
-    factor: tuple[Array, Array],
-    rounding: str,
+    multiplier: Array,
     target: Target,
 ) -> Array:
-    """``[O]`` int32 bias less ``zero_point * sum(weight)``, checked against overflow."""
+    """``[O]`` int32 bias less ``zero_point * sum(weight)``."""
     channels = weight.shape[0]
     flat = weight.reshape(channels, -1).astype(np.int64)
     folded = _integer_bias(bias, data, scales, target) - data.quant.zero_point * flat.sum(axis=1)
-    multiplier, shift = factor
     # Scales too small for a multiplier leave a channel at its zero point whatever it sums up;
     # converters give such channels the largest bias there is.
     folded = np.where(multiplier == 0, 0, folded)
-    # Products of int8 with the extremes of int8 bound every partial sum as well.
-    low = folded + np.minimum(flat * -128, flat * 127).sum(axis=1)
-    high = folded + np.maximum(flat * -128, flat * 127).sum(axis=1)
-    left = np.maximum(shift.astype(np.int64), 0) if rounding == "double" else np.zeros(1, np.int64)
-    if np.any(low << left < arithmetic.INT32_MIN) or np.any(high << left > arithmetic.INT32_MAX):
-        raise UnsupportedOperatorError(
-            f"layer {target.name}: its sums may leave the int32 range",
-            hint="quantise the layer with larger scales or split it",
-        )
+    if np.any(np.abs(folded) > arithmetic.INT32_MAX):
+        raise _large_bias(target)
     return np.asarray(folded, dtype=np.int64)
 
 
@@ -190,8 +181,12 @@ def _integer_bias(bias: Any, data: Dequantized, scales: Array, target: Target) -
     real = bias.real() if isinstance(bias, QuantizedConst) else bias
     steps = np.resize(np.asarray(real, np.float64).reshape(-1), channels) / unit
     if np.any(np.abs(steps) > arithmetic.INT32_MAX):
-        raise UnsupportedOperatorError(
-            f"layer {target.name}: its bias does not fit into int32",
-            hint="quantise the layer with larger scales",
-        )
+        raise _large_bias(target)
     return np.asarray(np.rint(steps), dtype=np.int64)
+
+
+def _large_bias(target: Target) -> UnsupportedOperatorError:
+    return UnsupportedOperatorError(
+        f"layer {target.name}: its bias does not fit into int32",
+        hint="quantise the layer with larger scales",
+    )
