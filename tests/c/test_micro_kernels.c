@@ -273,8 +273,25 @@ static void test_moves(void) {
   }
 }
 
+/* Every byte of the target and no other, at whole words and between them. */
+static void test_fills(void) {
+  uint8_t filled[160], expected[160];
+  for (size_t begin = 0; begin < 8; ++begin) {
+    for (int32_t size = 0; size < 120; ++size) {
+      for (size_t i = 0; i < sizeof filled; ++i) {
+        filled[i] = expected[i] = (uint8_t)random_word();
+      }
+      const int32_t value = size % 2 ? -1 - size : size;
+      tvmp_fill(filled + 8 + begin, value, size);
+      memset(expected + 8 + begin, value, (size_t)size);
+      CHECK(memcmp(filled, expected, sizeof filled) == 0);
+    }
+  }
+}
+
 int main(void) {
   test_moves();
+  test_fills();
   test_instructions();
   test_requantisation();
   test_ties();

@@ -15,7 +15,10 @@ _EXTERN_C = re.compile(r'^#ifdef __cplusplus\nextern "C"\n#endif\n', re.MULTILIN
 _EXPORT = "TVM_DLL "
 _C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
 _LINE_CHARACTERS = 100
-_MOVES = re.compile(r"\bmem(?:cpy|move)\(")
+_MOVES = {
+    re.compile(r"\bmem(?:cpy|move)\("): "tvmp_move(",
+    re.compile(r"\bmemset\("): "tvmp_fill(",
+}
 MOVE_HEADERS = ("dsp.h", "move.h")
 """Headers of ``micro_project/kernels`` that :func:`with_own_moves` needs."""
 
@@ -58,11 +61,13 @@ def functions_to_c(functions: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def with_own_moves(text: str) -> str:
-    """C that moves bytes by ``tvmp_move`` instead of libc's functions.
+    """C that moves and fills bytes by ``tvmp_move`` and ``tvmp_fill`` instead of libc's functions.
 
     On the host TVM compiles the same TIR, where libc's are at hand; a device has quicker ones.
     """
-    return _MOVES.sub("tvmp_move(", text)
+    for libc, own in _MOVES.items():
+        text = libc.sub(own, text)
+    return text
 
 
 def array_to_c(symbol: str, value: npt.NDArray[np.generic]) -> str:

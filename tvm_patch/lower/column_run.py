@@ -28,6 +28,7 @@ from tvm_patch.lower.statements import (
 )
 from tvm_patch.plan.layout.columns import ColumnRun
 from tvm_patch.plan.layout.group import OperatorLayout
+from tvm_patch.plan.movement import tile_move
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,18 @@ class _Columns:
         First column that was not in the tile before.
     first, count : int
         The new columns that are computed.
+    read : int
+        No operator reads columns from this one on, now or later.
     outside : tuple of (int, int)
-        Columns [begin, end) left and right of the image that were not in the tile before.
+        Columns [begin, end) left and right of the image that were not in the tile before, as far
+        as they are read.
     """
 
     shift: int
     kept: int
     first: int
     count: int
+    read: int
     outside: tuple[tuple[int, int], ...]
 
 
@@ -104,11 +109,23 @@ class ColumnRunLoop:
             shift = start - steps.starts[number - 1] if number > 0 else 0
             kept = max(0, extent - shift) if number > 0 else 0
             width = self._context.graph.tensor[layout.operator.output].width
-            sides = ((kept, min(extent, -start)), (max(kept, width - start), extent))
+            read = extent
+            if layout.operator.output in self._inside:
+                read = min(extent, self._read_end(layout.operator.output) - start)
+            sides = ((kept, min(extent, -start)), (max(kept, width - start), read))
             outside = tuple(side for side in sides if side[0] < side[1])
             first = begin - start if end > begin else 0
-            shape[layout.operator.name] = _Columns(shift, kept, first, end - begin, outside)
+            shape[layout.operator.name] = _Columns(shift, kept, first, end - begin, read, outside)
         return shape
+
+    def _read_end(self, tensor: str) -> int:
+        """The column of the image behind the last one that the run reads of a tensor inside."""
+        ends: list[int] = []
+        for reader in self._layouts:
+            if tensor in reader.operator.inputs and reader.steps is not None:
+                window, last = reader.operator.window, max(end for _, end in reader.steps.new)
+                ends.append((last - 1) * window.stride_w - window.pad_left + window.span_w)
+        return max(ends)
 
     def _step(
         self, shape: Mapping[str, _Columns], starts: Mapping[str, Expr], position: Expr
@@ -147,11 +164,15 @@ class ColumnRunLoop:
         block = self._context.group.blocks[layout.operator.output]
         rows, pixel_bytes = layout.region.rows.extent, block.tensor.pixel_bytes
         statements: list[Stmt] = []
-        if columns.kept and columns.shift:
-            assert layout.steps is not None
-            size_bytes = (rows * layout.steps.extent - columns.shift) * pixel_bytes
-            source = self._tile(layout, 0, columns.shift)
-            statements.append(move_bytes(self._tile(layout, 0, 0), source, size_bytes))
+        kept = min(columns.kept, columns.read)
+        if kept > 0 and columns.shift:
+            move = tile_move(rows, block.row_bytes, kept * pixel_bytes, pixel_bytes)
+
+            def line(row: Expr) -> Stmt:
+                source = self._tile(layout, row, columns.shift)
+                return move_bytes(self._tile(layout, row, 0), source, move.piece_bytes)
+
+            statements.append(loop("line", move.pieces, line))
         blank = self._context.blank_value(layout)
         for begin, end in columns.outside:
             if blank is None:

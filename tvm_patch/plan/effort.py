@@ -1,48 +1,30 @@
 """How many instructions a plan takes, roughly: enough to tell plans of equal MACs apart.
 
-Fitted to counts of the kernels on a Cortex-M7 (`benchmarks/widths.py`). What matters is what
-differs between plans: narrow pieces of rows share fewer loads, rows are copied, kernels are called
-more often. A ratio of two estimates is good to a few per cent; the figures themselves are not
-shown.
+:mod:`kernel_effort` has what calls of kernels take and :mod:`movement` what moving bytes takes;
+here is how often a group does what. What matters is what differs between plans: narrow pieces of
+rows share fewer loads, rows are copied, kernels are called more often. The ratio of two estimates
+is good to about half a per cent for streams that keep all rows, and to one and a half where rows
+are made again; the figures themselves are not shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tvm_patch.compat import pairwise
-from tvm_patch.plan.graph import Operator
-from tvm_patch.plan.layout.group import Group, OperatorLayout
+from tvm_patch.compat import pairwise, zip_strict
+from tvm_patch.plan.kernel_effort import row_instructions, whole_instructions
+from tvm_patch.plan.layout.columns import ColumnSteps
+from tvm_patch.plan.layout.group import Group, OperatorLayout, RowWindow
 from tvm_patch.plan.layout.stage import FETCH
+from tvm_patch.plan.movement import fill_instructions, move_instructions, tile_move
 
 UNLIMITED = 1 << 62
 """More work than anything takes."""
 
-# What a byte of pressure is worth.
-_BYTES_PER_INSTRUCTION = 2
-
-_PER_CALL = 25
-_PER_BYTE = 0.45
-_PER_GATHERED_BYTE = 0.4
-
-# Instructions per MAC over wide rows, requantisation included.
-_CONV = 1.27
-_CONV_OF_FEW_CHANNELS = 1.9
-_FEW_CHANNELS = 8
-_DEPTHWISE, _DEPTHWISE_PER_OUTPUT, _DEPTHWISE_STRIDED = 1.0, 15.0, 0.4
-_OTHER = 1.6
-# More for each MAC where a piece of a row has at most so many columns; depthwise by the least area
-# of the window.
-_NARROW_CONV = ((1, 0.16), (2, 0.1), (4, 0.05), (8, 0.02))
-_NARROW_DEPTHWISE = (
-    (49, ((1, 0.95), (2, 0.65), (4, 0.6), (8, 0.15))),
-    (25, ((1, 0.75), (2, 0.45), (4, 0.4), (8, 0.12))),
-    (0, ((1, 0.25),)),
-)
-# Instructions per element of what has no MACs.
-_PER_ELEMENT = 8.0
-_PER_FETCHED_BYTE = 2.0
+# Around each row that an operator makes, or each part of a row.
+_PER_ROW = 5
 
 
 @dataclass(frozen=True, order=True)
@@ -76,90 +58,122 @@ class Work:
         return self.macs <= most.macs and self.instructions <= most.instructions
 
     def key(self, thrifty: bool) -> tuple[int, int]:
-        """What to order by: fewest MACs first if ``thrifty``, else fewest instructions."""
-        instructions = self.instructions + self.pressure_bytes // _BYTES_PER_INSTRUCTION
+        """What to order by: fewest MACs first if ``thrifty``, else fewest instructions.
+
+        A byte of pressure counts as an instruction.
+        """
+        instructions = self.instructions + self.pressure_bytes
         return (self.macs, instructions) if thrifty else (instructions, self.macs)
 
 
 def group_instructions(group: Group) -> int:
     """Instructions that a group takes, roughly."""
-    if group.tiling is None:
-        return round(sum(_whole(group, layout) for layout in group.operators))
-    return round(sum(_tiled(group, layout) for layout in group.operators))
+    return round(sum(_operator(group, layout) for layout in group.operators))
 
 
-def _whole(group: Group, layout: OperatorLayout) -> float:
-    operator = layout.operator
-    elements = group.blocks[operator.output].tensor.size_bytes
-    work = operator.macs * _per_mac(group, operator) if operator.macs else elements * _PER_ELEMENT
-    return _PER_CALL + work
-
-
-def _per_mac(group: Group, operator: Operator) -> float:
-    window = operator.window
-    if operator.kind == "depthwise_conv2d":
-        per_output = _DEPTHWISE_PER_OUTPUT / max(window.kernel_h * window.kernel_w, 4)
-        strided = _DEPTHWISE_STRIDED if window.stride_w > 1 else 0.0
-        return _DEPTHWISE + per_output + strided
-    if operator.kind == "conv2d":
-        channels = group.blocks[operator.inputs[0]].tensor.shape[-1]
-        return _CONV_OF_FEW_CHANNELS if channels < _FEW_CHANNELS else _CONV
-    return _OTHER
-
-
-def _narrow(operator: Operator, width: int) -> float:
-    steps: Sequence[tuple[int, float]] = ()
-    if operator.kind == "conv2d":
-        steps = _NARROW_CONV
-    elif operator.kind == "depthwise_conv2d":
-        area = operator.window.kernel_h * operator.window.kernel_w
-        steps = next(steps for least, steps in _NARROW_DEPTHWISE if area >= least)
-    return next((more for columns, more in steps if width <= columns), 0.0)
-
-
-def _tiled(group: Group, layout: OperatorLayout) -> float:
-    tiling, operator = group.tiling, layout.operator
-    assert tiling is not None
-    paced = group.blocks[operator.paced_by].tensor
+def _operator(group: Group, layout: OperatorLayout) -> float:
+    operator, tiling = layout.operator, group.tiling
+    blocks = group.blocks
+    output = blocks[operator.output].tensor
+    source = blocks[operator.inputs[0]].tensor if operator.inputs else output
+    in_one_go = group.stage is None and operator.window.is_identity
+    if tiling is None or (in_one_go and operator.paced_by == operator.output):
+        return whole_instructions(operator, source, output)
+    paced = blocks[operator.paced_by].tensor
     positions = len(group.made[operator.name])
-    rows = min(positions * layout.rows, paced.height) * tiling.tiles_x
-    pieces, width = 1, layout.columns
-    if layout.steps is not None:
-        pieces = sum(end > begin for begin, end in layout.steps.new)
-        width = max(layout.steps.widths, default=1)
-    instructions = float(rows * pieces * _PER_CALL)
-    if operator.macs:
-        per_mac = _per_mac(group, operator)
-        in_one_go = group.stage is None and operator.window.is_identity
-        if operator.kind == "conv2d" and width % 2 and width > 1 and not in_one_go:
-            # Columns go in pairs.
-            per_mac += _narrow(operator, 1) / width
-        if width < paced.width:
-            per_mac += _narrow(operator, width)
-        instructions += group.macs_of(layout) * per_mac
-    else:
-        per_byte = _PER_FETCHED_BYTE if operator.kind == FETCH else _PER_ELEMENT
-        instructions += rows * paced.row_bytes * per_byte
-    return instructions + _moved(group, layout, rows, positions)
-
-
-def _moved(group: Group, layout: OperatorLayout, rows: int, positions: int) -> float:
-    """Instructions that copy rows and columns."""
-    output = group.blocks[layout.operator.output]
-    instructions, copied_bytes = 0.0, 0
-    for window in layout.windows:
-        if window is not None:
-            instructions += rows * window.size_bytes * _PER_GATHERED_BYTE
-    kept_rows = layout.holding.kept_rows
+    computed = layout.holding.computed.rows
+    rows = computed.total_inside(layout.positions(tiling), paced.height) * tiling.tiles_x
+    row_bytes = _row_bytes(group, layout)
     if layout.steps is None:
-        copied_bytes += positions * kept_rows * output.row_bytes
-    elif output.region is not None and layout.store is not None:
-        copied_bytes += rows * (kept_rows + 1) * layout.store.row_bytes
-    if layout.steps is not None and output.region is not None:
-        for before, start in pairwise(layout.steps.starts):
-            kept = layout.steps.extent - (start - before)
-            if start > before and kept > 0:
-                size_bytes = layout.region.rows.extent * kept * output.tensor.pixel_bytes
-                copied_bytes += positions * size_bytes
-                instructions += positions * _PER_CALL
-    return instructions + copied_bytes * _PER_BYTE
+        kernel = 0.0
+        if operator.kind != FETCH and not layout.is_idle:
+            kernel = row_instructions(operator, source, output, layout.columns, row_bytes)
+        around = _PER_ROW + sum(_gathered(layout, window) for window in layout.windows if window)
+        return rows * (kernel + around) + _line_buffer(group, layout, rows, positions)
+    widths = layout.steps.widths
+    counts = Counter(end - begin for begin, end in layout.steps.new)
+    kernels = sum(
+        counts[width] * row_instructions(operator, source, output, width, row_bytes)
+        for width in widths
+    )
+    around = _PER_ROW * sum(counts[width] for width in widths)
+    moved = _working_tile if _is_inside_run(group, layout) else _line_buffer
+    return rows * (kernels + around) + moved(group, layout, rows, positions)
+
+
+def _row_bytes(group: Group, layout: OperatorLayout) -> int:
+    """From one row to the next where a kernel reads its first input."""
+    window = layout.windows[0] if layout.windows else None
+    if window is not None or not layout.operator.inputs:
+        return window.row_bytes if window is not None else 0
+    block = group.blocks[layout.operator.inputs[0]]
+    return block.row_bytes if block.tensor.is_map else 0
+
+
+def _is_inside_run(group: Group, layout: OperatorLayout) -> bool:
+    """Whether its output is a working tile, which only its column run reads."""
+    return all(group.operators[run.last] is not layout for run in group.runs)
+
+
+def _gathered(layout: OperatorLayout, window: RowWindow) -> float:
+    """Instructions that bring the rows under the window of one row."""
+    pixel_bytes, geometry = window.pixel_bytes, layout.operator.window
+    new_rows = min(geometry.stride_h, window.rows)
+    kept_bytes = (window.rows - new_rows) * window.row_bytes
+    instructions = new_rows * move_instructions(window.row_bytes, pixel_bytes)
+    if kept_bytes:
+        instructions += move_instructions(kept_bytes, pixel_bytes)
+    for pad in (geometry.pad_left, geometry.pad_right):
+        if pad:
+            instructions += new_rows * fill_instructions(pad * pixel_bytes)
+    return instructions
+
+
+def _line_buffer(group: Group, layout: OperatorLayout, rows: int, positions: int) -> float:
+    """Instructions that move rows up and pad new ones."""
+    block = group.blocks[layout.operator.output]
+    if block.region is None:
+        return 0.0
+    pixel_bytes, instructions = block.tensor.pixel_bytes, 0.0
+    if layout.holding.kept_rows:
+        kept_bytes = layout.holding.kept_rows * block.row_bytes
+        instructions += positions * move_instructions(kept_bytes, pixel_bytes)
+    beside = block.region.cols.extent - block.tensor.width
+    if beside > 0:
+        instructions += rows * 2 * fill_instructions(beside * pixel_bytes // 2)
+    return instructions
+
+
+def _working_tile(group: Group, layout: OperatorLayout, rows: int, positions: int) -> float:
+    """Instructions that move the tile on, and load, store and pad columns of it."""
+    steps, store = layout.steps, layout.store
+    assert steps is not None
+    block = group.blocks[layout.operator.output]
+    pixel_bytes, tile_rows = block.tensor.pixel_bytes, layout.region.rows.extent
+    instructions = 0.0
+    for (shift, width), times in _alike(steps).items():
+        kept = steps.extent - shift
+        if shift > 0 and kept > 0:
+            move = tile_move(tile_rows, block.row_bytes, kept * pixel_bytes, pixel_bytes)
+            instructions += times * move.instructions
+        if store is not None and width > 0:
+            copies = layout.holding.kept_rows + min(layout.rows, store.rows)
+            instructions += times * copies * move_instructions(width * pixel_bytes, pixel_bytes)
+    for pad in _padding(group, layout.operator.output):
+        instructions += tile_rows * fill_instructions(pad * pixel_bytes)
+    return positions * instructions
+
+
+def _alike(steps: ColumnSteps) -> Counter[tuple[int, int]]:
+    """How many steps move the tile on by so many columns, and make so many."""
+    shifts = (0, *(start - before for before, start in pairwise(steps.starts)))
+    return Counter(zip_strict(shifts, (end - begin for begin, end in steps.new)))
+
+
+def _padding(group: Group, tensor: str) -> Iterator[int]:
+    """The most columns that any reader pads a tensor by, left and right."""
+    readers = [each.operator.window for each in group.operators if tensor in each.operator.inputs]
+    for pads in ([w.pad_left for w in readers], [w.pad_right for w in readers]):
+        most = max(pads, default=0)
+        if most:
+            yield most

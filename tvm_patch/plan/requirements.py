@@ -14,10 +14,10 @@ Buffering = Literal["any", "patch", "rows"]
 STACK_RESERVE_BYTES = 1024
 """What a RAM limit leaves for the stack of the inference call; the device measures it."""
 
-SLOWDOWN_PER_OVERHEAD = 1.045
+SLOWDOWN_PER_OVERHEAD = 1.047
 """How much slower plans may be than their MACs, by estimate, if nothing else is asked for.
 
-Estimates are good to about 1 %, so that counts stay within 1.05.
+Estimates of streams are good to about half a per cent, so that counts stay within 1.05.
 """
 
 _DEFAULT_MAX_OVERHEAD = 1.5
