@@ -10,10 +10,21 @@ import pytest
 import tvm
 from tvm import relay
 
-from tests.relay.running import assert_equal_outputs, estimated_buffers, packed_by_usmp
+from tests.relay.running import (
+    assert_equal_outputs,
+    estimated_buffers,
+    functions_of,
+    packed_by_usmp,
+)
 from tvm_patch.errors import DoesNotFitError, PlanError, TvmPatchError, UnsupportedShapeError
 from tvm_patch.plan import Plan
-from tvm_patch.relay import PatchPartition, estimate_workspace_bytes, plan_of, stage_ends
+from tvm_patch.relay import (
+    PatchPartition,
+    SharedKernels,
+    estimate_workspace_bytes,
+    plan_of,
+    stage_ends,
+)
 from tvm_patch.relay.running import build_with_usmp, random_input, run
 from tvm_patch.relay.testing import Builder, mobilenet_v2, resnet8
 
@@ -81,23 +92,36 @@ def _bottlenecks() -> tvm.IRModule:
     return net.module(net.classifier(x, 10))
 
 
+def _equal_layers() -> tvm.IRModule:
+    """Two layers of which TVM makes one function, with one block of memory for both calls."""
+    net = Builder("NHWC", "float32")
+    x = net.conv(net.conv(net.input(6, 6, 1), 1, (1, 1)), 1, (1, 1))
+    return net.module(net.conv(x, 4, (1, 1)))
+
+
+@pytest.mark.parametrize("shares", [False, True])
 @pytest.mark.parametrize(
     ("make", "split", "grid"),
     [
         (_small, 0, None),
+        (_equal_layers, 0, None),
         (_small, 17, (2, 2)),  # ends where branches have met
         (_channels_joined, 3, (2, 1)),
         (_bottlenecks, 8, (2, 2)),  # what is joined is cast for the next layer
+        (_bottlenecks, 8, (4, 1)),  # two of the patches are equal
     ],
 )
-def test_buffers_are_those_that_usmp_packs(make: Any, split: int, grid: Any) -> None:
+def test_buffers_are_those_that_usmp_packs(make: Any, split: int, grid: Any, shares: bool) -> None:
     """All of them, and what they are live with: the greedy algorithms break ties by that."""
+    instruments = [SharedKernels()] if shares else []
     mod = make()
-    patched = PatchPartition(split=split, grid=grid)(mod) if split else mod
-    packed = packed_by_usmp(patched)
-    plan = plan_of(patched)
-    assert estimated_buffers(mod, plan) == packed.buffers
-    estimate = estimate_workspace_bytes(mod) if plan is None else plan.memory.arena_bytes
+    with tvm.transform.PassContext(instruments=instruments):
+        patched = PatchPartition(split=split, grid=grid)(mod) if split else mod
+        plan = plan_of(patched)
+        buffers = estimated_buffers(mod, plan)
+        estimate = estimate_workspace_bytes(mod) if plan is None else plan.memory.arena_bytes
+    packed = packed_by_usmp(patched, instruments=instruments)
+    assert buffers == packed.buffers
     assert estimate == packed.workspace_bytes
 
 
@@ -161,23 +185,12 @@ def test_equal_patches_share_their_kernels() -> None:
     x = net.conv(x, 4, padding=(1, 1, 1, 1), stride=(2, 2))
     mod = net.module(net.conv(x, 4, (1, 1), activation="none"))
 
-    def kernels(rows: int) -> int:
+    def convolutions(rows: int, instruments: list[Any]) -> int:
         patched = PatchPartition(split=6, grid=(rows, 1))(mod)
-        with tvm.transform.PassContext(opt_level=3):
-            optimised, _ = relay.optimize(patched, target=tvm.target.Target("c"))
-        found: set[int] = set()
+        return sum("conv2d" in name for name in functions_of(patched, instruments))
 
-        def visit(expression: Any) -> None:
-            is_kernel = isinstance(expression, relay.Call) and isinstance(
-                expression.op, relay.Function
-            )
-            if is_kernel and "conv2d" in str(expression.op):
-                found.add(tvm.ir.structural_hash(expression.op))
-
-        relay.analysis.post_order_visit(optimised["main"], visit)
-        return len(found)
-
-    assert kernels(4) == kernels(8)
+    assert convolutions(4, [SharedKernels()]) == convolutions(8, [SharedKernels()])
+    assert convolutions(4, []) < convolutions(8, [])
 
 
 def _dynamic() -> tvm.IRModule:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +14,8 @@ from tvm_patch.plan import Plan
 from tvm_patch.relay.choose import Chooser, planned_cut
 from tvm_patch.relay.kernels import read_kernels
 from tvm_patch.relay.reader import read_function
-from tvm_patch.relay.running import build_with_usmp, random_input, run
-from tvm_patch.relay.workspace import workspace_problem
+from tvm_patch.relay.running import build_as_microtvm, build_with_usmp, random_input, run
+from tvm_patch.relay.workspace import times_together, workspace_problem
 
 _recorded: list[Any] = []
 
@@ -32,9 +34,16 @@ class Packed:
     buffers: list[tuple[int, int]]
 
 
-def packed_by_usmp(mod: tvm.IRModule, target: str = "c") -> Packed:
+def functions_of(mod: tvm.IRModule, instruments: Sequence[Any] = ()) -> set[str]:
+    """Names of the operator functions in the C code that microTVM's flow makes."""
+    library = build_as_microtvm(mod, "c", {}, instruments).get_lib()
+    source = "".join(part.get_source() for part in (library, *library.imported_modules))
+    return set(re.findall(r"tvmgen_default_(fused_\w+)\(", source))
+
+
+def packed_by_usmp(mod: tvm.IRModule, target: str = "c", instruments: Sequence[Any] = ()) -> Packed:
     """Build as microTVM does, and look at what USMP was given."""
-    pools = build_with_usmp(mod, target, custom_algorithm="recording")
+    pools = build_with_usmp(mod, target, instruments=instruments, custom_algorithm="recording")
     workspaces = {
         buffer.name_hint
         for buffer in _recorded
@@ -64,11 +73,7 @@ def estimated_buffers(
     return sorted(
         (
             a.size_bytes,
-            sum(
-                a.first_use <= b.last_use and b.first_use <= a.last_use
-                for b in problem.buffers
-                if b is not a
-            ),
+            sum(times_together(a, b) for b in problem.buffers if b is not a),
         )
         for a in problem.buffers
     )

@@ -34,6 +34,7 @@ from tvm_patch.relay.patch_partition import (  # noqa: E402
     plan_of,
     stage_ends,
 )
+from tvm_patch.relay.shared_kernels import SharedKernels  # noqa: E402
 
 _relay.transform.PatchPartition = PatchPartition
 
@@ -44,6 +45,7 @@ for _name, _error in vars(_errors).items():
 
 __all__ = [
     "PatchPartition",
+    "SharedKernels",
     "StageEnd",
     "estimate_workspace_bytes",
     "plan_of",

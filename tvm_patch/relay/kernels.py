@@ -22,6 +22,7 @@ from tvm_patch.compat import zip_strict
 from tvm_patch.plan import Access, Graph, Operator, Tensor, Window
 from tvm_patch.relay.lowered import Usage, element_bytes, usage_of
 from tvm_patch.relay.operators import attribute_names, op_name, padding_of, window_from
+from tvm_patch.relay.shared_kernels import tells_live_bytes
 
 # Both evaluate constants and rewrite scalars, which takes most of the time and moves no buffer.
 _PASSES_LEFT_OUT = ["FoldConstant", "SimplifyExpr"]
@@ -44,6 +45,8 @@ class Scratch:
         When it is in use.
     name : str
         That of its variable.
+    whole_bytes : int
+        Its size where the kernel makes the whole map.
     """
 
     read_pixel_bytes: int = 0
@@ -52,6 +55,7 @@ class Scratch:
     first_phase: int = 0
     last_phase: int = 0
     name: str = "scratch"
+    whole_bytes: int = 0
 
     def size_bytes(self, read_pixels: int, written_pixels: int) -> int:
         """Its size for a block of a map."""
@@ -91,6 +95,8 @@ class Kernel:
         Whether it is a reshape, for which nothing is allocated.
     is_blocked : bool
         Whether its map has its channels in blocks (NCHWc).
+    function_hash : int
+        Equal for those calls of which TVM makes one function; 0 where there is none.
     """
 
     scratch: tuple[Scratch, ...] = ()
@@ -104,6 +110,7 @@ class Kernel:
     holds_slices: bool = False
     is_view: bool = False
     is_blocked: bool = False
+    function_hash: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,10 +123,14 @@ class KernelNetwork:
         One operator for each kernel. Maps have their bytes for a pixel as int8 channels.
     kernels : mapping of str to Kernel
         By operator.
+    tells_live_bytes : bool
+        Whether TVM writes on each kernel how many bytes are live where it is called. Kernels that
+        are equal otherwise are one function only if these bytes are equal too.
     """
 
     graph: Graph
     kernels: Mapping[str, Kernel]
+    tells_live_bytes: bool = False
 
 
 def read_kernels(
@@ -139,6 +150,7 @@ def read_kernels(
         That of the build to come.
     """
     config = dict(tvm.transform.PassContext.current().config)
+    keeps_apart = tells_live_bytes()
     context = tvm.transform.PassContext(
         opt_level=opt_level, config=config, disabled_pass=_PASSES_LEFT_OUT
     )
@@ -148,7 +160,8 @@ def read_kernels(
             for variable, function in mod.functions.items()
         }
         optimised, _ = relay.optimize(tvm.IRModule(functions, mod.type_definitions), target=target)
-        return _KernelReader(inputs, target).read(optimised["main"])
+        network = _KernelReader(inputs, target).read(optimised["main"])
+    return replace(network, tells_live_bytes=keeps_apart)
 
 
 @contextmanager
@@ -250,12 +263,21 @@ class _KernelReader:
             last_reads=last_reads,
             first_write=usage.first_write,
             windows=_windows(names),
+            function_hash=(
+                tvm.ir.structural_hash(call.op) if isinstance(call.op, relay.Function) else 0
+            ),
         )
         if window is None or written is None:
             self._tensors[name] = Tensor(name, (size_bytes,))
             operator = Operator(name, "kernel", inputs, name, Access.WHOLE, streamable=False)
             scratch = tuple(
-                Scratch(fixed_bytes=size, first_phase=first, last_phase=last, name=variable)
+                Scratch(
+                    fixed_bytes=size,
+                    first_phase=first,
+                    last_phase=last,
+                    name=variable,
+                    whole_bytes=size,
+                )
                 for variable, size, first, last in usage.allocated
             )
             return operator, replace(kernel, scratch=scratch, is_view=is_view)
@@ -282,10 +304,11 @@ class _KernelReader:
         )
         scratch = tuple(
             replace(
-                _scratch(size, reads, padded, prod(written)),
+                _scratch(variable, size, reads, padded, prod(written)),
                 first_phase=first,
                 last_phase=last,
                 name=variable,
+                whole_bytes=size,
             )
             for variable, size, first, last in usage.allocated
         )
@@ -382,13 +405,17 @@ def _under_window(call: Any, anchor: Any) -> frozenset[int] | None:
     return frozenset(i for i, parameter in enumerate(call.op.params) if parameter in found)
 
 
-def _scratch(size_bytes: int, reads: int, padded: int, writes: int) -> Scratch:
+def _scratch(name: str, size_bytes: int, reads: int, padded: int, writes: int) -> Scratch:
     """What a block's size depends on, told by which count of pixels divides it."""
     if size_bytes < writes:
         # A row's worth of sums at most: it depends on the schedule's tiles, not on the map.
         return Scratch(fixed_bytes=size_bytes)
-    for pixels in (reads, padded):
-        if pixels != writes and size_bytes % pixels == 0 and size_bytes // pixels > 0:
+    read_counts = [pixels for pixels in (reads, padded) if pixels != writes]
+    # A map of sums may happen to divide by what a stride leaves out.
+    if "pad" not in name.lower() and size_bytes % writes == 0:
+        read_counts = read_counts[:1]
+    for pixels in read_counts:
+        if size_bytes % pixels == 0:
             return Scratch(read_pixel_bytes=size_bytes // pixels)
     if size_bytes % writes == 0:
         return Scratch(written_pixel_bytes=size_bytes // writes)

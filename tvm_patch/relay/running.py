@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,10 +59,25 @@ class Pools:
     constant_bytes: int
 
 
+def build_as_microtvm(
+    mod: tvm.IRModule, target: str, config: Mapping[str, Any], instruments: Sequence[Any] = ()
+) -> Any:
+    """Build for the AOT executor and the C runtime, weights in a pool of their own."""
+    options = {"interface-api": "c", "unpacked-api": True, "link-params": False}
+    config = {"tir.disable_vectorize": True, **config}
+    executor = Executor("aot", options)
+    with tvm.transform.PassContext(opt_level=3, config=config, instruments=list(instruments)):
+        return relay.build(mod, target=target, executor=executor, runtime=Runtime("crt"))
+
+
 def build_with_usmp(
-    mod: tvm.IRModule, target: str = "c", algorithm: str = "greedy_by_size", **usmp: Any
+    mod: tvm.IRModule,
+    target: str = "c",
+    algorithm: str = "greedy_by_size",
+    instruments: Sequence[Any] = (),
+    **usmp: Any,
 ) -> Pools:
-    """Build as microTVM does: AOT executor, C runtime, weights in a pool of their own.
+    """Build as microTVM does, with USMP.
 
     Parameters
     ----------
@@ -71,13 +87,9 @@ def build_with_usmp(
     config = {
         "tir.usmp.enable": True,
         "tir.usmp.algorithm": algorithm,
-        "tir.disable_vectorize": True,
         **{f"tir.usmp.{key}": value for key, value in usmp.items()},
     }
-    options = {"interface-api": "c", "unpacked-api": True, "link-params": False}
-    executor = Executor("aot", options)
-    with tvm.transform.PassContext(opt_level=3, config=config):
-        built = relay.build(mod, target=target, executor=executor, runtime=Runtime("crt"))
+    built = build_as_microtvm(mod, target, config, instruments)
     sizes = {True: 0, False: 0}
     for pool in built.executor_codegen_metadata.pool_inputs.values():
         is_workspace = isinstance(pool.pool_info, WorkspacePoolInfo)

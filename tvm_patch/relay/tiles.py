@@ -34,6 +34,11 @@ class Block:
     cols: Interval
 
     @property
+    def size(self) -> tuple[int, int]:
+        """How many rows and columns it has."""
+        return self.rows.size, self.cols.size
+
+    @property
     def pixels(self) -> int:
         """How many pixels it has."""
         return self.rows.size * self.cols.size

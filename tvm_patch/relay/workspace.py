@@ -3,17 +3,27 @@
 Kernels run one after the other, in the order in which the executor's main function calls them.
 What one writes lives until its last reader has run, and what it allocates while it runs. USMP packs
 all of that into one pool; inputs and outputs of the network are the caller's unless it is told
-otherwise.
+otherwise. Calls of one function have what it allocates at one place, though it is free in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
 
 from tvm_patch.compat import zip_strict
 from tvm_patch.errors import PlanError
-from tvm_patch.memory import Allocation, Buffer, Problem, allocate, lower_bound_bytes, validate
+from tvm_patch.memory import (
+    Allocation,
+    Buffer,
+    Piece,
+    Problem,
+    allocate,
+    lower_bound_bytes,
+    validate,
+)
 from tvm_patch.plan import Operator, Tensor
 from tvm_patch.relay.kernels import Kernel, KernelNetwork
 from tvm_patch.relay.tiles import Block, Interval, Patch, patch_of
@@ -29,12 +39,13 @@ _MOVE = Kernel()
 
 @dataclass
 class _Step:
-    """A kernel that runs once."""
+    """A call of a kernel; those with an equal ``function`` are calls of one."""
 
     size_bytes: int
     inputs: tuple[int, ...]
     kernel: Kernel = _MOVE
     scratch_bytes: tuple[int, ...] = ()
+    function: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -105,19 +116,20 @@ def pack_as_usmp(problem: Problem, algorithm: str = "greedy_by_size") -> Allocat
         return allocate(problem, "hill_climb")
     buffers = problem.buffers
     conflicts = [
-        [
-            j
-            for j, other in enumerate(buffers)
-            if j != i and buffer.first_use <= other.last_use and other.first_use <= buffer.last_use
-        ]
+        [j for j, other in enumerate(buffers) if j != i and buffer.forbidden_differences(other)]
         for i, buffer in enumerate(buffers)
+    ]
+    # What two calls of a kernel allocate is in the way of a buffer twice.
+    weights = [
+        sum(times_together(buffers[i], buffers[j]) for j in others)
+        for i, others in enumerate(conflicts)
     ]
 
     def by_size(i: int) -> tuple[int, int]:
-        return (-buffers[i].size_bytes, -len(conflicts[i]))
+        return (-buffers[i].size_bytes, -weights[i])
 
     def by_conflicts(i: int) -> tuple[int, int]:
-        return (-len(conflicts[i]), -buffers[i].size_bytes)
+        return (-weights[i], -buffers[i].size_bytes)
 
     key = by_size if algorithm == "greedy_by_size" else by_conflicts
     order = sorted(range(len(buffers)), key=lambda i: buffers[i].name, reverse=True)
@@ -139,6 +151,15 @@ def pack_as_usmp(problem: Problem, algorithm: str = "greedy_by_size") -> Allocat
     )
     validate(problem, allocation)
     return allocation
+
+
+def times_together(buffer: Buffer, other: Buffer) -> int:
+    """How often two buffers are live together."""
+    return sum(
+        a.first_use <= b.last_use and b.first_use <= a.last_use
+        for a in buffer.live_pieces
+        for b in other.live_pieces
+    )
 
 
 class _Names:
@@ -170,6 +191,7 @@ class _Schedule:
 
     def __post_init__(self) -> None:
         self._made: dict[str, int] = {}
+        self._common: dict[tuple[Hashable, tuple[int, ...]], int] = {}
         graph = self.network.graph
         for name in graph.inputs:
             self._made[name] = self.add(graph.tensor[name].size_bytes, ())
@@ -206,21 +228,44 @@ class _Schedule:
             reads = step.kernel.last_reads or (step.kernel.phases - 1,) * len(step.inputs)
             for read, phase in zip_strict(step.inputs, reads):
                 last[read] = max(last[read], time + phase)
-        buffers = []
+        live: dict[str, list[Piece]] = {}
+        live_bytes = self._live_bytes(outputs)
         names = _Names()
+        shared: dict[Hashable, str] = {}
         for i, step in enumerate(self.steps):
             is_io = i < self._inputs or i in outputs
             if step.size_bytes and (io_in_workspace or not is_io):
                 stop = start - 1 if i in outputs else last[i]
                 name = names.unique(f"sid_{i + 1 - self._inputs}")
-                buffers.append(Buffer(name, step.size_bytes, first[i], stop, _ALIGNMENT_BYTES))
-            for size, scratch in zip_strict(step.scratch_bytes, step.kernel.scratch):
-                if size:
-                    begin, stop = times[i] + scratch.first_phase, times[i] + scratch.last_phase
-                    buffers.append(
-                        Buffer(names.unique(scratch.name), size, begin, stop, _ALIGNMENT_BYTES)
-                    )
-        return Problem(tuple(buffers))
+                live[name] = [Piece(first[i], stop, 0, step.size_bytes)]
+            for number, (size, scratch) in enumerate(
+                zip_strict(step.scratch_bytes, step.kernel.scratch)
+            ):
+                if not size:
+                    continue
+                function = i if step.function is None else (step.function, live_bytes[i])
+                name = shared.get((function, number)) or names.unique(scratch.name)
+                shared[function, number] = name
+                begin, stop = times[i] + scratch.first_phase, times[i] + scratch.last_phase
+                live.setdefault(name, []).append(Piece(begin, stop, 0, size))
+        return Problem(tuple(_buffer(name, pieces) for name, pieces in live.items()))
+
+    def _live_bytes(self, outputs: Sequence[int]) -> list[int]:
+        """Of maps at each call, if TVM tells kernels apart by that."""
+        count = len(self.steps)
+        if not self.network.tells_live_bytes:
+            return [0] * count
+        last = list(range(count))
+        for i, step in enumerate(self.steps):
+            for read in step.inputs:
+                last[read] = i
+        for output in outputs:
+            last[output] = count - 1
+        change = [0] * (count + 1)
+        for i, step in enumerate(self.steps):
+            change[i] += step.size_bytes
+            change[last[i] + 1] -= step.size_bytes
+        return list(accumulate(change[:-1]))
 
     def add(
         self,
@@ -228,10 +273,19 @@ class _Schedule:
         inputs: Sequence[int],
         kernel: Kernel = _MOVE,
         scratch_bytes: Sequence[int] = (),
+        shape: Hashable = None,
     ) -> int:
-        """Run a kernel next; the number of its step."""
-        self.steps.append(_Step(size_bytes, tuple(inputs), kernel, tuple(scratch_bytes)))
+        """Run a kernel next, in patches one for that ``shape``; the number of its step."""
+        function = (kernel.function_hash, shape) if kernel.function_hash else None
+        self.steps.append(_Step(size_bytes, tuple(inputs), kernel, tuple(scratch_bytes), function))
         return len(self.steps) - 1
+
+    def once(self, part: Hashable, size_bytes: int, inputs: Sequence[int], *rest: Any) -> int:
+        """As :meth:`add`, but TVM makes once what two patches make of the same inputs."""
+        key = (part, tuple(inputs))
+        if key not in self._common:
+            self._common[key] = self.add(size_bytes, inputs, *rest)
+        return self._common[key]
 
     def _whole(self, operator: Operator) -> int:
         graph, kernel = self.network.graph, self.network.kernels[operator.name]
@@ -239,12 +293,7 @@ class _Schedule:
         if kernel.is_view:
             return inputs[0]
         output = graph.tensor[operator.output]
-        if not output.is_map or operator.whole_inputs == operator.inputs:
-            scratch = [s.size_bytes(0, 0) for s in kernel.scratch]
-        else:
-            window = operator.window
-            reads = window.rows_read(output.height) * window.columns_read(output.width)
-            scratch = [s.size_bytes(reads, output.height * output.width) for s in kernel.scratch]
+        scratch = [s.whole_bytes for s in kernel.scratch]
         return self.add(output.size_bytes, inputs, kernel, scratch)
 
     def _patched(self, stage: KernelStage) -> int:
@@ -292,7 +341,8 @@ class _PatchSchedule:
         self._patch = patch
         self._producer = {operator.output: operator for operator in stage.operators}
         self._made: dict[str, int] = {}
-        self._slices: dict[tuple[str, Block], int] = {}
+        # Other weights are live in each patch, those that it is the first or the last to read.
+        self._place = len(schedule.steps) if schedule.network.tells_live_bytes else 0
 
     def tensor(self, name: str, pixel_bytes: int | None = None) -> int:
         """The step that makes the patch's part of a tensor."""
@@ -323,7 +373,10 @@ class _PatchSchedule:
         window = operator.window
         reads = window.rows_read(held.rows.size) * window.columns_read(held.cols.size)
         scratch = [s.size_bytes(reads, held.pixels) for s in kernel.scratch]
-        self._made[name] = self._schedule.add(own_bytes * held.pixels, inputs, kernel, scratch)
+        shape = (self._place, own_bytes, held.size, read.block.size, read.padding)
+        self._made[name] = self._schedule.once(
+            (name, held), own_bytes * held.pixels, inputs, kernel, scratch, shape
+        )
         return self._made[name]
 
     def _part(self, name: str, block: Block, *, is_fused: bool) -> int:
@@ -335,10 +388,15 @@ class _PatchSchedule:
             source, held = self._schedule.tensor(name), _all_of(tensor)
         if held == block or is_fused:
             return source
-        key = (name, block)
-        if key not in self._slices:
-            self._slices[key] = self._schedule.add(block.pixels * tensor.pixel_bytes, (source,))
-        return self._slices[key]
+        return self._schedule.once(block, block.pixels * tensor.pixel_bytes, (source,))
+
+
+def _buffer(name: str, pieces: Sequence[Piece]) -> Buffer:
+    """One buffer for all calls of a kernel; their pieces stay apart, since USMP counts them."""
+    first, last = pieces[0], pieces[-1]
+    several = tuple(pieces) if len(pieces) > 1 else ()
+    ends = first.first_use, last.last_use
+    return Buffer(name, first.size_bytes, *ends, _ALIGNMENT_BYTES, several)
 
 
 def _pixels(tiles: Sequence[Block]) -> int:
