@@ -47,7 +47,7 @@ class DspDepthwiseDirect(WithWeights):
     plain: DepthwiseRow
     narrow: bool
 
-    headers = ("depthwise_direct.h", "dsp.h", "pair.h", "requantise.h")
+    headers = ("depthwise_direct.h", "depthwise_window.h", "dsp.h", "pair.h", "requantise.h")
 
     @property
     def name(self) -> str:

@@ -47,7 +47,7 @@ class DspDepthwiseShared(WithWeights):
     plain: DepthwiseRow
     narrow: bool
 
-    headers = ("depthwise_shared.h", "dsp.h", "pair.h", "requantise.h")
+    headers = ("depthwise_shared.h", "depthwise_window.h", "dsp.h", "pair.h", "requantise.h")
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@
 #ifndef TVMP_DEPTHWISE_DIRECT_H
 #define TVMP_DEPTHWISE_DIRECT_H
 
-#include "dsp.h"
+#include "depthwise_window.h"
 #include "pair.h"
 
 /* Numbers of a channel behind the starts of all four: multiplier, rounding and shift, the last of
@@ -36,149 +36,144 @@ struct tvmp_direct {
 /* Largest constant offset of a load. */
 #define TVMP_DIRECT_OFFSET 4095
 
+/* Most rows of a window that are not looped over. */
+#define TVMP_DIRECT_ROWS 3
+
+/* Whether loads reach all rows of a window from the first one. */
+TVMP_INLINE int tvmp_direct_is_near(const struct tvmp_direct *layer) {
+  const int32_t row_columns = (layer->kernel_w + layer->stride) * layer->pixel_bytes;
+  return layer->kernel_h <= TVMP_DIRECT_ROWS &&
+         (layer->kernel_h - 1) * layer->row_bytes + row_columns <= TVMP_DIRECT_OFFSET;
+}
+
 #if TVMP_HAS_DSP
 
 #define TVMP_DIRECT_PIXEL                                                                          \
-  "ldr %[x], [%[data], %[at]]\n\t"                                                                 \
-  "sxtb16 %[y], %[x]\n\t"                                                                          \
-  "sxtb16 %[x], %[x], ror #8\n\t"
-#define TVMP_DIRECT_MULTIPLY(tap, a, b, c, d)                                                      \
-  "ldrd %[u], %[v], [%[weight], %[" tap "]]\n\t"                                                   \
-  "smlabb %[" a "], %[y], %[u], %[" a "]\n\t"                                                      \
-  "smlatt %[" c "], %[y], %[u], %[" c "]\n\t"                                                      \
-  "smlabb %[" b "], %[x], %[v], %[" b "]\n\t"                                                      \
-  "smlatt %[" d "], %[x], %[v], %[" d "]\n\t"
-#define TVMP_DIRECT_FIRST TVMP_DIRECT_MULTIPLY("tap0", "a0", "b0", "c0", "d0")
-#define TVMP_DIRECT_SECOND TVMP_DIRECT_MULTIPLY("tap1", "a1", "b1", "c1", "d1")
-#define TVMP_DIRECT_SUMS_1 [a0] "+r"(a0), [b0] "+r"(b0), [c0] "+r"(c0), [d0] "+r"(d0)
-#define TVMP_DIRECT_SUMS_2                                                                         \
-  TVMP_DIRECT_SUMS_1, [a1] "+r"(a1), [b1] "+r"(b1), [c1] "+r"(c1), [d1] "+r"(d1)
-/* Eight sums, four temporaries and two addresses are all 14 registers. Sums have theirs by name, or
- * compilers move them around between one pixel and the next. */
-#define TVMP_DIRECT_REGISTER(name, number, place) register int32_t name __asm__(number) = sum[place]
-#define TVMP_DIRECT_RUN(code, ...)                                                                 \
-  __asm__ volatile(code                                                                            \
-                   : __VA_ARGS__, [x] "=&r"(x), [y] "=&r"(y), [u] "=&r"(u), [v] "=&r"(v)           \
-                   : [data] "r"(data), [weight] "r"(weight), [at] "n"(at), [tap0] "n"(8 * first),  \
-                     [tap1] "n"(8 * second)                                                        \
-                   : "memory")
+  "ldr %[x], [%[data], #%c[row_offset] * tvmp_row + %c[pixel_bytes] * tvmp_column]\n\t"
+#define TVMP_DIRECT_TAP(column)                                                                    \
+  "ldrd %[u], %[v], [%[weight], #8 * (%c[kernel_w] * tvmp_row + " column ")]\n\t"
+#define TVMP_DIRECT_ADD_ROW                                                                        \
+  ".if %c[row_step] > 0xfff\n\t"                                                                   \
+  "movw %[x], #%c[row_step] & 0xffff\n\t"                                                          \
+  ".if %c[row_step] > 0xffff\n\t"                                                                  \
+  "movt %[x], #%c[row_step] >> 16\n\t"                                                             \
+  ".endif\n\t"                                                                                     \
+  "add %[data], %[data], %[x]\n\t"                                                                 \
+  ".elseif %c[row_step] > 0\n\t"                                                                   \
+  "add %[data], %[data], #%c[row_step]\n\t"                                                        \
+  ".endif\n\t"
 
-/* A pixel times the tap of the first output, of the second one, or of both. */
-TVMP_INLINE void tvmp_direct_pixel(const int8_t *data, int32_t at, const int16_t *weight,
-                                   int is_first, int32_t first, int is_second, int32_t second,
-                                   int32_t outputs, int32_t *sum) {
-  uint32_t x, y, u, v;
-  TVMP_DIRECT_REGISTER(a0, "r2", 0);
-  TVMP_DIRECT_REGISTER(b0, "r3", 1);
-  TVMP_DIRECT_REGISTER(c0, "r4", 2);
-  TVMP_DIRECT_REGISTER(d0, "r5", 3);
+/* x is where the starts are, before it is a pixel. */
+#define TVMP_DIRECT_STARTS                                                                         \
+  "ldrd %[a0], %[b0], [%[x]]\n\t"                                                                  \
+  "ldrd %[c0], %[d0], [%[x], #8]\n\t"
+#define TVMP_DIRECT_ONE                                                                            \
+  TVMP_DIRECT_STARTS TVMP_WINDOW_ONE(TVMP_DIRECT_PIXEL, TVMP_DIRECT_TAP, "", TVMP_DIRECT_ADD_ROW)
+#define TVMP_DIRECT_TWO                                                                            \
+  TVMP_DIRECT_STARTS TVMP_WINDOW_TWO(TVMP_DIRECT_PIXEL, TVMP_DIRECT_TAP, "", TVMP_DIRECT_ADD_ROW,  \
+                                     "tvmp_row == 0")
+
+/* A loop over rows. The tap of column 0, the last that is loaded, moves the address on. */
+#define TVMP_DIRECT_LOOPED_TAP(column)                                                             \
+  ".if tvmp_column == 0\n\t"                                                                       \
+  "ldrd %[u], %[v], [%[weight]], #8 * %c[kernel_w]\n\t"                                            \
+  ".else\n\t" TVMP_DIRECT_TAP(column) ".endif\n\t"
+#define TVMP_DIRECT_LOOP(row)                                                                      \
+  "1:\n\t" row "ldr %[x], %[end]\n\t"                                                              \
+  "cmp %[weight], %[x]\n\t"                                                                        \
+  "bne 1b\n\t"
+#define TVMP_DIRECT_LOOP_ONE                                                                       \
+  TVMP_DIRECT_STARTS TVMP_DIRECT_LOOP(                                                             \
+      TVMP_WINDOW_ONE(TVMP_DIRECT_PIXEL, TVMP_DIRECT_LOOPED_TAP, "", TVMP_DIRECT_ADD_ROW))
+#define TVMP_DIRECT_LOOP_TWO                                                                       \
+  TVMP_DIRECT_STARTS                                                                               \
+  "mov %[a1], %[a0]\n\t"                                                                           \
+  "mov %[b1], %[b0]\n\t"                                                                           \
+  "mov %[c1], %[c0]\n\t"                                                                           \
+  "mov %[d1], %[d0]\n\t" TVMP_DIRECT_LOOP(                                                         \
+      TVMP_WINDOW_TWO(TVMP_DIRECT_PIXEL, TVMP_DIRECT_LOOPED_TAP, "", TVMP_DIRECT_ADD_ROW, "0"))
+
+#define TVMP_DIRECT_RUN(code, limit, ...)                                                          \
+  __asm__ volatile(                                                                                \
+      code                                                                                         \
+      : __VA_ARGS__, [data] "+&r"(data), [weight] "+&r"(weight), [x] "+&r"(starts), [y] "=&r"(y),  \
+        [u] "=&r"(u), [v] "=&r"(v)                                                                 \
+      : [row_offset] "n"(is_near ? layer->row_bytes : 0),                                          \
+        [row_step] "n"(is_near ? 0 : layer->row_bytes), [pixel_bytes] "n"(layer->pixel_bytes),     \
+        [kernel_w] "n"(layer->kernel_w), [stride] "n"(layer->stride),                              \
+        [rows] "n"(is_looped ? 1 : layer->kernel_h), [end] limit                                   \
+      : "cc", "memory")
+
+/* The sums of one or two outputs. Returns data, which may have moved on by all rows. */
+TVMP_INLINE const int8_t *tvmp_direct_sums(const int8_t *data, const int16_t *weight,
+                                           const int32_t *starts, int32_t outputs,
+                                           const struct tvmp_direct *layer, int32_t *sum) {
+  const int is_near = tvmp_direct_is_near(layer);
+  const int is_looped = layer->kernel_h > TVMP_DIRECT_ROWS;
+  const int16_t *const end = weight + 4 * layer->kernel_h * layer->kernel_w;
+  uint32_t y, u, v;
   if (outputs == 1) {
-    if (is_first) {
-      TVMP_DIRECT_RUN(TVMP_DIRECT_PIXEL TVMP_DIRECT_FIRST, TVMP_DIRECT_SUMS_1);
+    if (is_looped) {
+      TVMP_DIRECT_RUN(TVMP_DIRECT_LOOP_ONE TVMP_LINES_128, "m"(end), TVMP_WINDOW_SUMS_1);
+    } else {
+      TVMP_DIRECT_RUN(TVMP_DIRECT_ONE TVMP_LINES_512, "n"(0), TVMP_WINDOW_SUMS_1);
     }
+  } else if (is_looped) {
+    TVMP_DIRECT_RUN(TVMP_DIRECT_LOOP_TWO TVMP_LINES_128, "m"(end), TVMP_WINDOW_SUMS_2);
+  } else if (layer->kernel_h * (layer->kernel_w + layer->stride) <= 15) {
+    TVMP_DIRECT_RUN(TVMP_DIRECT_TWO TVMP_LINES_128, "n"(0), TVMP_WINDOW_SUMS_2);
   } else {
-    TVMP_DIRECT_REGISTER(a1, "r6", 4);
-    TVMP_DIRECT_REGISTER(b1, "r7", 5);
-    TVMP_DIRECT_REGISTER(c1, "r8", 6);
-    TVMP_DIRECT_REGISTER(d1, "r9", 7);
-    if (is_first && is_second) {
-      TVMP_DIRECT_RUN(TVMP_DIRECT_PIXEL TVMP_DIRECT_FIRST TVMP_DIRECT_SECOND, TVMP_DIRECT_SUMS_2);
-    } else if (is_first) {
-      TVMP_DIRECT_RUN(TVMP_DIRECT_PIXEL TVMP_DIRECT_FIRST, TVMP_DIRECT_SUMS_2);
-    } else if (is_second) {
-      TVMP_DIRECT_RUN(TVMP_DIRECT_PIXEL TVMP_DIRECT_SECOND, TVMP_DIRECT_SUMS_2);
-    }
-    sum[4] = a1;
-    sum[5] = b1;
-    sum[6] = c1;
-    sum[7] = d1;
+    TVMP_DIRECT_RUN(TVMP_DIRECT_TWO TVMP_LINES_512, "n"(0), TVMP_WINDOW_SUMS_2);
   }
-  sum[0] = a0;
-  sum[1] = b0;
-  sum[2] = c0;
-  sum[3] = d0;
+  return data;
 }
 
-/* One row of the window of one or two outputs, ``start`` bytes behind data. */
-TVMP_INLINE void tvmp_direct_row(const int8_t *data, int32_t start, const int16_t *weight,
-                                 int32_t row, int32_t outputs, const struct tvmp_direct *layer,
-                                 int32_t *sum) {
-  const int32_t taps = row * layer->kernel_w;
-#define TVMP_DIRECT_COLUMN(x)                                                                      \
-  tvmp_direct_pixel(data, start + (x) * layer->pixel_bytes, weight, (x) < layer->kernel_w,         \
-                    taps + (x), (x) >= layer->stride && (x) < layer->kernel_w + layer->stride,     \
-                    taps + (x) - layer->stride, outputs, sum);
-  TVMP_DIRECT_COLUMN(0)
-  TVMP_DIRECT_COLUMN(1)
-  TVMP_DIRECT_COLUMN(2)
-  TVMP_DIRECT_COLUMN(3)
-  TVMP_DIRECT_COLUMN(4)
-  TVMP_DIRECT_COLUMN(5)
-  TVMP_DIRECT_COLUMN(6)
-  TVMP_DIRECT_COLUMN(7)
-  TVMP_DIRECT_COLUMN(8)
-  TVMP_DIRECT_COLUMN(9)
-  TVMP_DIRECT_COLUMN(10)
-  TVMP_DIRECT_COLUMN(11)
-  TVMP_DIRECT_COLUMN(12)
-  TVMP_DIRECT_COLUMN(13)
-  TVMP_DIRECT_COLUMN(14)
-#undef TVMP_DIRECT_COLUMN
+/* Bytes that the sums move data on by. */
+TVMP_INLINE int32_t tvmp_direct_moved(const struct tvmp_direct *layer) {
+  return tvmp_direct_is_near(layer) ? 0 : layer->kernel_h * layer->row_bytes;
 }
 
 #else
 
-TVMP_INLINE void tvmp_direct_row(const int8_t *data, int32_t start, const int16_t *weight,
-                                 int32_t row, int32_t outputs, const struct tvmp_direct *layer,
-                                 int32_t *sum) {
-  data += start;
-  weight += row * layer->kernel_w * 4;
-  TVMP_ROLLED for (int32_t i = 0; i < outputs * layer->kernel_w; ++i) {
-    const int32_t output = i / layer->kernel_w, tap = i % layer->kernel_w;
-    const uint32_t pixel = tvmp_load4(data + (output * layer->stride + tap) * layer->pixel_bytes);
-    const uint32_t even = tvmp_sxtb16(pixel), odd = tvmp_sxtb16_odd(pixel);
-    const uint32_t even_weights = tvmp_load4(weight + 4 * tap);
-    const uint32_t odd_weights = tvmp_load4(weight + 4 * tap + 2);
-    int32_t *const to = sum + 4 * output;
-    to[0] = tvmp_smlabb(even, even_weights, to[0]);
-    to[1] = tvmp_smlabb(odd, odd_weights, to[1]);
-    to[2] = tvmp_smlatt(even, even_weights, to[2]);
-    to[3] = tvmp_smlatt(odd, odd_weights, to[3]);
+TVMP_INLINE const int8_t *tvmp_direct_sums(const int8_t *data, const int16_t *weight,
+                                           const int32_t *starts, int32_t outputs,
+                                           const struct tvmp_direct *layer, int32_t *sum) {
+  for (int32_t index = 0; index < 4 * outputs; ++index) {
+    sum[index] = starts[index % 4];
   }
+  TVMP_ROLLED for (int32_t row = 0; row < layer->kernel_h; ++row) {
+    TVMP_ROLLED for (int32_t i = 0; i < outputs * layer->kernel_w; ++i) {
+      const int32_t output = i / layer->kernel_w, tap = i % layer->kernel_w;
+      const int32_t column = output * layer->stride + tap;
+      const uint32_t pixel =
+          tvmp_load4(data + row * layer->row_bytes + column * layer->pixel_bytes);
+      const uint32_t even = tvmp_sxtb16(pixel), odd = tvmp_sxtb16_odd(pixel);
+      const int16_t *const weights = weight + 4 * (row * layer->kernel_w + tap);
+      const uint32_t even_weights = tvmp_load4(weights), odd_weights = tvmp_load4(weights + 2);
+      int32_t *const to = sum + 4 * output;
+      to[0] = tvmp_smlabb(even, even_weights, to[0]);
+      to[1] = tvmp_smlabb(odd, odd_weights, to[1]);
+      to[2] = tvmp_smlatt(even, even_weights, to[2]);
+      to[3] = tvmp_smlatt(odd, odd_weights, to[3]);
+    }
+  }
+  return data;
+}
+
+TVMP_INLINE int32_t tvmp_direct_moved(const struct tvmp_direct *layer) {
+  (void)layer;
+  return 0;
 }
 
 #endif
 
-/* Four channels of one or two outputs. Up to three rows of a window are not looped over. */
-TVMP_INLINE void tvmp_direct_block(const int8_t *data, const int16_t *weight,
-                                   const int32_t *channels, int8_t *out, int32_t outputs,
-                                   const struct tvmp_direct *layer,
-                                   const struct tvmp_scale *scale) {
+/* Four channels of one or two outputs. Returns the data of the two behind them. */
+TVMP_INLINE const int8_t *tvmp_direct_block(const int8_t *data, const int16_t *weight,
+                                            const int32_t *channels, int8_t *out, int32_t outputs,
+                                            const struct tvmp_direct *layer,
+                                            const struct tvmp_scale *scale) {
   int32_t sum[8];
-  for (int32_t channel = 0; channel < 4; ++channel) {
-    sum[channel] = channels[channel];
-    sum[4 + channel] = sum[channel];
-  }
-  const int32_t rows = layer->kernel_h;
-  const int32_t row_columns = (layer->kernel_w + layer->stride) * layer->pixel_bytes;
-  /* Rows that loads do not reach from the first one have addresses of their own. */
-  const int is_near = (rows - 1) * layer->row_bytes + row_columns <= TVMP_DIRECT_OFFSET;
-  const int32_t step = is_near ? 0 : layer->row_bytes, offset = is_near ? layer->row_bytes : 0;
-  if (rows <= 3) {
-    tvmp_direct_row(data, 0, weight, 0, outputs, layer, sum);
-    if (rows >= 2) {
-      tvmp_direct_row(data + step, offset, weight, 1, outputs, layer, sum);
-    }
-    if (rows == 3) {
-      tvmp_direct_row(data + 2 * step, 2 * offset, weight, 2, outputs, layer, sum);
-    }
-  } else {
-    TVMP_ROLLED for (int32_t row = 0; row < rows; ++row) {
-      tvmp_direct_row(data, 0, weight, 0, outputs, layer, sum);
-      data += layer->row_bytes;
-      weight += 4 * layer->kernel_w;
-    }
-  }
+  data = tvmp_direct_sums(data, weight, channels, outputs, layer, sum);
 #if TVMP_HAS_DSP
   /* In registers from here on: both were in memory before, for want of any. */
   __asm__ volatile("" : "+r"(channels), "+r"(out));
@@ -193,6 +188,7 @@ TVMP_INLINE void tvmp_direct_block(const int8_t *data, const int16_t *weight,
           (int8_t)tvmp_scale_sum(sum[4 + channel], &parameters, scale);
     }
   }
+  return data + (2 * layer->stride * layer->pixel_bytes - tvmp_direct_moved(layer));
 }
 
 /* A whole row.
@@ -229,8 +225,7 @@ TVMP_INLINE void tvmp_depthwise_direct(const int8_t *data, const int16_t *weight
     const int8_t *from = data;
     int8_t *to = out;
     TVMP_ROLLED for (int32_t pair = 0; pair < pairs; ++pair) {
-      tvmp_direct_block(from, weight, group, to, 2, &layer, &scale);
-      from += 2 * stride * pixel_bytes;
+      from = tvmp_direct_block(from, weight, group, to, 2, &layer, &scale);
       to += 2 * pixel_bytes;
     }
     if (width % 2 != 0) {

@@ -10,12 +10,11 @@
 #ifndef TVMP_DEPTHWISE_SHARED_H
 #define TVMP_DEPTHWISE_SHARED_H
 
-#include "dsp.h"
+#include "depthwise_window.h"
 #include "pair.h"
 
-/* Most taps, rows and columns of a window. */
+/* Most taps of a window. */
 #define TVMP_SHARED_TAPS 9
-#define TVMP_SHARED_ROWS 3
 
 /* int32 numbers of a group of channels. */
 #define TVMP_SHARED_NUMBERS 9
@@ -85,133 +84,100 @@ TVMP_INLINE void tvmp_shared_expand(struct tvmp_shared_group *group, const int8_
 
 #if TVMP_HAS_DSP
 
-#define TVMP_SHARED_PIXEL(load)                                                                    \
-  load "sxtb16 %[y], %[x]\n\t"                                                                     \
-       "sxtb16 %[x], %[x], ror #8\n\t"
-#define TVMP_SHARED_MULTIPLY(tap, a, b, c, d)                                                      \
-  "ldrd %[u], %[v], %[" tap "]\n\t"                                                                \
-  "smlabb %[" a "], %[y], %[u], %[" a "]\n\t"                                                      \
-  "smlatt %[" c "], %[y], %[u], %[" c "]\n\t"                                                      \
-  "smlabb %[" b "], %[x], %[v], %[" b "]\n\t"                                                      \
-  "smlatt %[" d "], %[x], %[v], %[" d "]\n\t"
-#define TVMP_SHARED_FIRST TVMP_SHARED_MULTIPLY("tap0", "a0", "b0", "c0", "d0")
-#define TVMP_SHARED_SECOND TVMP_SHARED_MULTIPLY("tap1", "a1", "b1", "c1", "d1")
-#define TVMP_SHARED_SUMS_1 [a0] "+r"(a0), [b0] "+r"(b0), [c0] "+r"(c0), [d0] "+r"(d0)
-#define TVMP_SHARED_SUMS_2                                                                         \
-  TVMP_SHARED_SUMS_1, [a1] "+r"(a1), [b1] "+r"(b1), [c1] "+r"(c1), [d1] "+r"(d1)
-/* The pixel at data, or the one behind it; behind that one data moves on by two. */
+/* A column at data, the one in front of it, then data moves on by two. */
+#define TVMP_SHARED_PIXEL                                                                          \
+  ".if (tvmp_last - tvmp_column) & 1\n\t"                                                          \
+  "ldr %[x], [%[data], %[step]]\n\t"                                                               \
+  ".else\n\t"                                                                                      \
+  "ldr %[x], [%[data]]\n\t"                                                                        \
+  ".endif\n\t"
+#define TVMP_SHARED_MOVE                                                                           \
+  ".if (tvmp_last - tvmp_column) & 1\n\t"                                                          \
+  "add %[data], %[data], %[step], lsl #1\n\t"                                                      \
+  ".endif\n\t"
+#define TVMP_SHARED_NEXT                                                                           \
+  ".if tvmp_row + 1 < %c[rows]\n\t"                                                                \
+  "ldr %[x], %[next]\n\t"                                                                          \
+  "add %[data], %[data], %[x]\n\t"                                                                 \
+  ".endif\n\t"
+#define TVMP_SHARED_TAP(column)                                                                    \
+  ".set tvmp_tap, %c[kernel_w] * tvmp_row + " column "\n\t" TVMP_SHARED_IF_TAP("0")                \
+      TVMP_SHARED_IF_TAP("1") TVMP_SHARED_IF_TAP("2") TVMP_SHARED_IF_TAP("3")                      \
+          TVMP_SHARED_IF_TAP("4") TVMP_SHARED_IF_TAP("5") TVMP_SHARED_IF_TAP("6")                  \
+              TVMP_SHARED_IF_TAP("7") TVMP_SHARED_IF_TAP("8")
+#define TVMP_SHARED_IF_TAP(number)                                                                 \
+  ".if tvmp_tap == " number "\n\t"                                                                 \
+  "ldrd %[u], %[v], %[tap" number "]\n\t"                                                          \
+  ".endif\n\t"
+#define TVMP_SHARED_STARTS                                                                         \
+  "ldrd %[a0], %[b0], %[start]\n\t"                                                                \
+  "ldrd %[c0], %[d0], %[start2]\n\t"
+#define TVMP_SHARED_ONE                                                                            \
+  TVMP_SHARED_STARTS TVMP_WINDOW_ONE(TVMP_SHARED_PIXEL, TVMP_SHARED_TAP, TVMP_SHARED_MOVE,         \
+                                     TVMP_SHARED_NEXT)
+#define TVMP_SHARED_TWO                                                                            \
+  TVMP_SHARED_STARTS TVMP_WINDOW_TWO(TVMP_SHARED_PIXEL, TVMP_SHARED_TAP, TVMP_SHARED_MOVE,         \
+                                     TVMP_SHARED_NEXT, "tvmp_row == 0")
 #define TVMP_SHARED_RUN(code, ...)                                                                 \
-  do {                                                                                             \
-    if (column % 2 == 0) {                                                                         \
-      TVMP_SHARED_ASM(TVMP_SHARED_PIXEL("ldr %[x], [%[data]]\n\t") code, __VA_ARGS__);             \
-    } else {                                                                                       \
-      TVMP_SHARED_ASM(TVMP_SHARED_PIXEL("ldr %[x], [%[data], %[step]]\n\t"                         \
-                                        "add %[data], %[data], %[step], lsl #1\n\t") code,         \
-                      __VA_ARGS__);                                                                \
-    }                                                                                              \
-  } while (0)
-#define TVMP_SHARED_ASM(code, ...)                                                                 \
   __asm__ volatile(                                                                                \
       code                                                                                         \
-      : __VA_ARGS__, [data] "+r"(data), [x] "=&r"(x), [y] "=&r"(y), [u] "=&r"(u), [v] "=&r"(v)     \
-      : [step] "r"(step), [tap0] "m"(*first), [tap1] "m"(*second)                                  \
+      : __VA_ARGS__, [data] "+&r"(data), [x] "=&r"(x), [y] "=&r"(y), [u] "=&r"(u), [v] "=&r"(v)    \
+      : [step] "r"(step), [next] "m"(next), [start] "m"(group->start[0]),                          \
+        [start2] "m"(group->start[2]), [tap0] "m"(tap[0]), [tap1] "m"(tap[1 % taps]),              \
+        [tap2] "m"(tap[2 % taps]), [tap3] "m"(tap[3 % taps]), [tap4] "m"(tap[4 % taps]),           \
+        [tap5] "m"(tap[5 % taps]), [tap6] "m"(tap[6 % taps]), [tap7] "m"(tap[7 % taps]),           \
+        [tap8] "m"(tap[8 % taps]), [kernel_w] "n"(layer->kernel_w), [stride] "n"(layer->stride),   \
+        [rows] "n"(layer->kernel_h)                                                                \
       : "memory")
-#define TVMP_SHARED_REGISTER(name, number, place) register int32_t name __asm__(number) = sum[place]
 
-/* A column of one row times the taps of the outputs that it is under; data goes on every two. */
-TVMP_INLINE const int8_t *tvmp_shared_column(const int8_t *data, int32_t step, int32_t column,
-                                             const struct tvmp_shared_tap *taps, int32_t outputs,
-                                             const struct tvmp_shared_layer *layer, int32_t *sum) {
-  const int is_first = column < layer->kernel_w;
-  const int is_second =
-      outputs == 2 && column >= layer->stride && column < layer->kernel_w + layer->stride;
-  const struct tvmp_shared_tap *const first = taps + (is_first ? column : 0);
-  const struct tvmp_shared_tap *const second = taps + (is_second ? column - layer->stride : 0);
-  uint32_t x, y, u, v;
-  TVMP_SHARED_REGISTER(a0, "r2", 0);
-  TVMP_SHARED_REGISTER(b0, "r3", 1);
-  TVMP_SHARED_REGISTER(c0, "r4", 2);
-  TVMP_SHARED_REGISTER(d0, "r5", 3);
-  if (outputs == 1) {
-    if (is_first) {
-      TVMP_SHARED_RUN(TVMP_SHARED_FIRST, TVMP_SHARED_SUMS_1);
-    }
-  } else {
-    TVMP_SHARED_REGISTER(a1, "r6", 4);
-    TVMP_SHARED_REGISTER(b1, "r7", 5);
-    TVMP_SHARED_REGISTER(c1, "r8", 6);
-    TVMP_SHARED_REGISTER(d1, "r9", 7);
-    if (is_first && is_second) {
-      TVMP_SHARED_RUN(TVMP_SHARED_FIRST TVMP_SHARED_SECOND, TVMP_SHARED_SUMS_2);
-    } else if (is_first) {
-      TVMP_SHARED_RUN(TVMP_SHARED_FIRST, TVMP_SHARED_SUMS_2);
-    } else if (is_second) {
-      TVMP_SHARED_RUN(TVMP_SHARED_SECOND, TVMP_SHARED_SUMS_2);
-    } else if (column % 2 != 0 && column < layer->kernel_w + layer->stride) {
-      data += 2 * step;
-    }
-    sum[4] = a1;
-    sum[5] = b1;
-    sum[6] = c1;
-    sum[7] = d1;
-  }
-  sum[0] = a0;
-  sum[1] = b0;
-  sum[2] = c0;
-  sum[3] = d0;
-  return data;
+/* Columns in front of the last one of a block, and what of them data has gone back by. */
+TVMP_INLINE int32_t tvmp_shared_last(int32_t outputs, const struct tvmp_shared_layer *layer) {
+  return layer->kernel_w - 1 + (outputs - 1) * layer->stride;
 }
 
-/* One row of the window of one or two outputs. */
-TVMP_INLINE const int8_t *tvmp_shared_row(const int8_t *data, int32_t row,
-                                          const struct tvmp_shared_group *group, int32_t outputs,
-                                          const struct tvmp_shared_layer *layer, int32_t *sum) {
-  const struct tvmp_shared_tap *const taps = group->tap + row * layer->kernel_w;
-  const int32_t step = layer->pixel_bytes;
-#define TVMP_SHARED_COLUMN(x) data = tvmp_shared_column(data, step, x, taps, outputs, layer, sum);
-  TVMP_SHARED_COLUMN(0)
-  TVMP_SHARED_COLUMN(1)
-  TVMP_SHARED_COLUMN(2)
-  TVMP_SHARED_COLUMN(3)
-  TVMP_SHARED_COLUMN(4)
-  TVMP_SHARED_COLUMN(5)
-  TVMP_SHARED_COLUMN(6)
-  TVMP_SHARED_COLUMN(7)
-  TVMP_SHARED_COLUMN(8)
-  TVMP_SHARED_COLUMN(9)
-  TVMP_SHARED_COLUMN(10)
-#undef TVMP_SHARED_COLUMN
-  return data;
-}
-
-/* Pixels that a row has gone on. */
 TVMP_INLINE int32_t tvmp_shared_gone(int32_t outputs, const struct tvmp_shared_layer *layer) {
-  return (layer->kernel_w + (outputs - 1) * layer->stride) / 2 * 2;
+  return (tvmp_shared_last(outputs, layer) + 1) / 2 * 2;
+}
+
+/* The sums of one or two outputs. */
+TVMP_INLINE void tvmp_shared_sums(const int8_t *data, const struct tvmp_shared_group *group,
+                                  int32_t outputs, const struct tvmp_shared_layer *layer,
+                                  int32_t *sum) {
+  const struct tvmp_shared_tap *const tap = group->tap;
+  const int32_t taps = layer->kernel_h * layer->kernel_w, step = -layer->pixel_bytes;
+  const int32_t next = layer->row_bytes + tvmp_shared_gone(outputs, layer) * layer->pixel_bytes;
+  uint32_t x, y, u, v;
+  data += tvmp_shared_last(outputs, layer) * layer->pixel_bytes;
+  if (outputs == 1) {
+    TVMP_SHARED_RUN(TVMP_SHARED_ONE TVMP_LINES_128, TVMP_WINDOW_SUMS_1);
+  } else {
+    TVMP_SHARED_RUN(TVMP_SHARED_TWO TVMP_LINES_128, TVMP_WINDOW_SUMS_2);
+  }
 }
 
 #else
 
-TVMP_INLINE const int8_t *tvmp_shared_row(const int8_t *data, int32_t row,
-                                          const struct tvmp_shared_group *group, int32_t outputs,
-                                          const struct tvmp_shared_layer *layer, int32_t *sum) {
-  TVMP_ROLLED for (int32_t i = 0; i < outputs * layer->kernel_w; ++i) {
-    const int32_t output = i / layer->kernel_w, tap = i % layer->kernel_w;
-    const struct tvmp_shared_tap weight = group->tap[row * layer->kernel_w + tap];
-    const uint32_t pixel = tvmp_load4(data + (output * layer->stride + tap) * layer->pixel_bytes);
-    const uint32_t even = tvmp_sxtb16(pixel), odd = tvmp_sxtb16_odd(pixel);
-    int32_t *const to = sum + 4 * output;
-    to[0] = tvmp_smlabb(even, weight.even, to[0]);
-    to[1] = tvmp_smlabb(odd, weight.odd, to[1]);
-    to[2] = tvmp_smlatt(even, weight.even, to[2]);
-    to[3] = tvmp_smlatt(odd, weight.odd, to[3]);
+TVMP_INLINE void tvmp_shared_sums(const int8_t *data, const struct tvmp_shared_group *group,
+                                  int32_t outputs, const struct tvmp_shared_layer *layer,
+                                  int32_t *sum) {
+  for (int32_t index = 0; index < 4 * outputs; ++index) {
+    sum[index] = group->start[index % 4];
   }
-  return data;
-}
-
-TVMP_INLINE int32_t tvmp_shared_gone(int32_t outputs, const struct tvmp_shared_layer *layer) {
-  (void)outputs;
-  (void)layer;
-  return 0;
+  TVMP_ROLLED for (int32_t row = 0; row < layer->kernel_h; ++row) {
+    TVMP_ROLLED for (int32_t i = 0; i < outputs * layer->kernel_w; ++i) {
+      const int32_t output = i / layer->kernel_w, tap = i % layer->kernel_w;
+      const int32_t column = output * layer->stride + tap;
+      const struct tvmp_shared_tap weight = group->tap[row * layer->kernel_w + tap];
+      const uint32_t pixel =
+          tvmp_load4(data + row * layer->row_bytes + column * layer->pixel_bytes);
+      const uint32_t even = tvmp_sxtb16(pixel), odd = tvmp_sxtb16_odd(pixel);
+      int32_t *const to = sum + 4 * output;
+      to[0] = tvmp_smlabb(even, weight.even, to[0]);
+      to[1] = tvmp_smlabb(odd, weight.odd, to[1]);
+      to[2] = tvmp_smlatt(even, weight.even, to[2]);
+      to[3] = tvmp_smlatt(odd, weight.odd, to[3]);
+    }
+  }
 }
 
 #endif
@@ -222,28 +188,15 @@ TVMP_INLINE void tvmp_shared_block(const int8_t *data, const struct tvmp_shared_
                                    const struct tvmp_shared_layer *layer,
                                    const struct tvmp_scale *scale) {
   int32_t sum[8];
-  for (int32_t channel = 0; channel < 4; ++channel) {
-    sum[channel] = group->start[channel];
-    sum[4 + channel] = sum[channel];
-  }
-  const int32_t next_row = layer->row_bytes - tvmp_shared_gone(outputs, layer) * layer->pixel_bytes;
-  if (outputs == 1) {
-    TVMP_ROLLED for (int32_t row = 0; row < layer->kernel_h; ++row) {
-      data = tvmp_shared_row(data, row, group, outputs, layer, sum) + next_row;
-    }
-  } else {
-    data = tvmp_shared_row(data, 0, group, outputs, layer, sum);
-    if (layer->kernel_h >= 2) {
-      data = tvmp_shared_row(data + next_row, 1, group, outputs, layer, sum);
-    }
-    if (layer->kernel_h == 3) {
-      tvmp_shared_row(data + next_row, 2, group, outputs, layer, sum);
-    }
-  }
+  tvmp_shared_sums(data, group, outputs, layer, sum);
 #if TVMP_HAS_DSP
   __asm__ volatile("" : "+r"(out));
 #endif
-  int8_t *const second = out + layer->pixel_bytes;
+  int8_t *second = out + layer->pixel_bytes;
+#if TVMP_HAS_DSP
+  /* One address, lest the compiler keep one of each channel in memory. */
+  __asm__ volatile("" : "+r"(second));
+#endif
   for (int32_t channel = 0; channel < 4; ++channel) {
     const struct tvmp_channel parameters = group->channel[channel];
     out[channel] = (int8_t)tvmp_scale_sum(sum[channel], &parameters, scale);
