@@ -32,6 +32,7 @@ from .dsp_depthwise_direct import (
     dsp_depthwise_direct,
     dsp_depthwise_direct_objection,
 )
+from .dsp_depthwise_map import DspDepthwiseMap, dsp_depthwise_map
 from .dsp_depthwise_shared import DspDepthwiseShared, dsp_depthwise_shared
 from .dsp_elementwise import DspAddFlat, DspMulFlat, dsp_add, dsp_mul
 from .dsp_lookup import DspLookupFlat, dsp_lookup
@@ -108,6 +109,7 @@ __all__ = [
     "DspDenseGathered",
     "DspDenseVariant",
     "DspDepthwiseDirect",
+    "DspDepthwiseMap",
     "DspDepthwiseRow",
     "DspDepthwiseShared",
     "DspDequantizeFlat",
@@ -152,6 +154,7 @@ __all__ = [
     "dsp_dense_objection",
     "dsp_depthwise_direct",
     "dsp_depthwise_direct_objection",
+    "dsp_depthwise_map",
     "dsp_depthwise_row",
     "dsp_depthwise_shared",
     "dsp_dequantize",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from tvm import s_tir, te, tirx
 from .channels import settle_constant_channels
 from .fixed_point import Requantisation, int32
 from .kernel import Constants, finish, kernel_name
+
+
+Output = Callable[[tirx.Expr, te.Tensor, tirx.Expr], tirx.Expr]
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,8 @@ class DepthwiseMap:
         return self.rows.valid_taps * self.columns.valid_taps * self.out_channels
 
     @property
-    def _requantisation(self) -> Requantisation:
+    def requantisation(self) -> Requantisation:
+        """The arithmetic, with the ranges that it may rely on."""
         return Requantisation(
             self.output_zero_point,
             self.clamp_min,
@@ -173,7 +178,7 @@ class DepthwiseMap:
         ValueError
             If a bias without the zero point exceeds int32, or a promise is broken.
         """
-        settled = settle_constant_channels(constants, -1, self._requantisation)
+        settled = settle_constant_channels(constants, -1, self.requantisation)
         weight = settled["weight"]
         taps = weight.astype(np.int64).sum(axis=(0, 1))
         bias = settled["bias"].astype(np.int64) + self.input_zero_point * taps
@@ -184,11 +189,18 @@ class DepthwiseMap:
         inside = weight[rows.start : rows.stop, columns.start : columns.stop]
         return {
             "weight": np.ascontiguousarray(inside.transpose(2, 0, 1)),
-            "channels": self._requantisation.pack(settled),
+            "channels": self.requantisation.pack(settled),
         }
 
-    def compute(self) -> list[te.Tensor]:
-        """The map as TE tensors: parameters in order, output last."""
+    def compute(self, output: Output | None = None) -> list[te.Tensor]:
+        """The map as TE tensors: parameters in order, output last.
+
+        Parameters
+        ----------
+        output : callable, optional
+            What makes int8 of a sum without its bias, of ``channels`` and of the output channel.
+        """
+        scaled = output or self.requantisation.apply
         rows, columns = self.rows, self.columns
         taps = (len(rows.used), len(columns.used))
         shape = (self.in_height, self.in_width, self.in_channels)
@@ -217,18 +229,22 @@ class DepthwiseMap:
         acc = te.compute(out_shape, tap, name="acc")
         out = te.compute(
             out_shape,
-            lambda y, x, o: self._requantisation.apply(acc[y, x, o], channels, o),
+            lambda y, x, o: scaled(acc[y, x, o], channels, o),
             name="out",
         )
         return [data, weight, channels, out]
 
     def prim_func(self) -> tirx.PrimFunc:
-        """Schedule: one channel at a time, a row of accumulators in registers at once.
+        """The scheduled function."""
+        return self.scheduled(self.compute())
+
+    def scheduled(self, tensors: list[te.Tensor]) -> tirx.PrimFunc:
+        """Schedule tensors of :meth:`compute`: one channel at a time, a row of accumulators in registers at once.
 
         Pixels and parameters are copied out of the buffers first: C compilers must take it that
         each output written might change those, but not locals.
         """
-        sch = s_tir.Schedule(te.create_prim_func(self.compute()))
+        sch = s_tir.Schedule(te.create_prim_func(tensors))
         centred, acc, out = (sch.get_sblock(name) for name in ("centred", "acc", "out"))
         y, x, o = sch.get_loops(out)
         sch.reorder(o, y, x)

@@ -138,6 +138,31 @@ TVMP_INLINE int32_t tvmp_scale_sum(int32_t sum, const struct tvmp_channel *chann
   return tvmp_clamp(scaled + channel->rounding, scale->clamp_min, scale->clamp_max);
 }
 
+/* What a form wants sums to be shifted to the left by. */
+TVMP_INLINE int tvmp_scale_places(const struct tvmp_scale *scale) {
+  return scale->form < TVMP_TIES ? 8 : scale->form == TVMP_TIES ? 1 : 0;
+}
+
+/* One sum of a channel, whose shifts are those of the first of a pair. All but the first three are
+ * constants. Other sums may be made meanwhile: this has no order among volatile assembly. */
+TVMP_INLINE int32_t tvmp_scale_alone(int32_t sum, int32_t multiplier, int32_t shifts, int32_t form,
+                                     int32_t exponent, int32_t clamp_min, int32_t clamp_max) {
+  const struct tvmp_scale scale = tvmp_scale_of(form, 0, exponent, clamp_min, clamp_max);
+  const struct tvmp_pair pair = {{0, 0}, {multiplier, 0}, shifts};
+  const struct tvmp_channel channel = tvmp_channel_of(&pair, 0, &scale);
+  const int32_t value = (int32_t)((uint32_t)sum << tvmp_scale_places(&scale));
+  if (form > TVMP_TIES) {
+    return tvmp_scale_sum(value, &channel, &scale);
+  }
+  const int32_t high = form == TVMP_TIES
+                           ? tvmp_smmlar(value, multiplier, channel.rounding + (value >> 31))
+                           : tvmp_smmla(value, multiplier, channel.rounding);
+  const int32_t narrow = exponent >= 0 ? tvmp_ssat8_asr(high, exponent + 1)
+                                       : tvmp_ssat8_asr(high >> (shifts & 0xff), 1);
+  const int is_whole_range = clamp_min == -128 && clamp_max == 127;
+  return is_whole_range ? narrow : tvmp_clamp(narrow, clamp_min, clamp_max);
+}
+
 /* The sums of one to three pixels, channels 1 or 2 of each, to out, pixels stride bytes apart.
  * Returns where the pixel behind them goes. */
 TVMP_INLINE int8_t *tvmp_scale_block(int32_t *sum, int32_t pixels, int32_t channels,
@@ -146,7 +171,7 @@ TVMP_INLINE int8_t *tvmp_scale_block(int32_t *sum, int32_t pixels, int32_t chann
   /* Read once: the compiler cannot know that the output does not lie over them. */
   const struct tvmp_channel first_channel = tvmp_channel_of(pair, 0, scale);
   const struct tvmp_channel second_channel = tvmp_channel_of(pair, 1, scale);
-  const int up = scale->form < TVMP_TIES ? 8 : scale->form == TVMP_TIES ? 1 : 0;
+  const int up = tvmp_scale_places(scale);
   for (int32_t pixel = 0; pixel < pixels; ++pixel, out += stride) {
 #if TVMP_HAS_DSP
     if (!__builtin_constant_p(stride)) {

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.emulator
 
 #: Chains of depthwise layers: size of the input, then (kernel, stride, multiplier, activation).
 #: Rows of one step and of several, groups of less than four channels, one to three last outputs;
-#: several outputs of a channel, for which all windows are gathered; windows of any size.
+#: several outputs of a channel, for which all windows are gathered; small maps; windows of any size.
 CHAINS: list[tuple[tuple[int, int, int], list[tuple[int, int, int, str]]]] = [
     ((9, 23, 7), [(3, 1, 1, "RELU"), (5, 1, 1, "NONE"), (7, 1, 1, "RELU")]),
     ((15, 26, 3), [(3, 2, 1, "NONE"), (5, 1, 2, "RELU"), (7, 1, 1, "NONE")]),
@@ -25,6 +25,7 @@ CHAINS: list[tuple[tuple[int, int, int], list[tuple[int, int, int, str]]]] = [
     ((16, 22, 9), [(5, 2, 2, "NONE"), (3, 1, 1, "RELU")]),
     ((18, 38, 5), [(7, 2, 1, "RELU"), (3, 2, 1, "RELU")]),
     ((16, 19, 5), [(3, 1, 2, "RELU"), (3, 2, 2, "RELU"), (3, 2, 2, "NONE"), (2, 1, 1, "NONE")]),
+    ((4, 5, 6), [(3, 1, 1, "RELU"), (5, 1, 1, "NONE"), (3, 2, 2, "RELU"), (3, 1, 1, "NONE")]),
     ((13, 11, 6), [(3, 2, 1, "NONE"), (4, 1, 1, "RELU"), (9, 1, 1, "NONE"), (6, 3, 1, "NONE")]),
 ]
 FORMS = {f"{k}_{s}_{form}" for k in (3, 5, 7) for s in (1, 2) for form in ("rectified", "any")}
@@ -87,4 +88,4 @@ def test_depthwise_assembly_computes_litert_integers(
         assert "tvmp_depthwise_shared(" in text
     if board == "qemu_cortex_m7":
         assert {form for form in FORMS if f"tvmp_depthwise_{form}(" in text} == FORMS
-        assert "tvmp_depthwise_direct(" in text
+        assert "tvmp_depthwise_direct(" in text and "tvmp_scale_alone(" in text

@@ -205,7 +205,7 @@ def _depthwise_conv2d(request: _Request) -> Kernel:
     if request.is_whole:
         _, in_height, in_width, in_channels = request.inputs[0].shape
         top, left, bottom, right = attributes["padding"]
-        return schedules.DepthwiseMap(
+        whole = schedules.DepthwiseMap(
             in_height=in_height,
             in_width=in_width,
             in_channels=in_channels,
@@ -218,6 +218,9 @@ def _depthwise_conv2d(request: _Request) -> Kernel:
             input_zero_point=attributes["input_zero_point"],
             **_requantisation(request),
         )
+        if request.instructions is not Instructions.DSP:
+            return whole
+        return schedules.dsp_depthwise_map(whole, dict(request.detail.constants)) or whole
     plain = schedules.DepthwiseRow(
         in_row_pixels=request.in_row_pixels,
         in_channels=request.inputs[0].shape[3],

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tvm_patch.schedules import DepthwiseMap, WindowAxis
+from tvm_patch.schedules import DepthwiseMap, WindowAxis, dsp_depthwise_map
 
 from . import naive
-from .execution import c_source, run_c, run_llvm
+from .execution import c_source, run_c, run_description, run_llvm
 from .test_windowed import (
     CLAMPS,
     EXAMPLES,
@@ -100,6 +100,9 @@ def test_map_equals_naive_sum_over_a_padded_map(
     data, constants = random_arguments(kernel, seed, wide=wide)
     expected = expected_output(kernel, data, constants)
     np.testing.assert_array_equal(run_llvm(kernel, [data], constants), expected)
+    quick = dsp_depthwise_map(kernel, constants)
+    if quick is not None:
+        np.testing.assert_array_equal(run_description(quick, [data], constants), expected)
 
 
 SAME = DepthwiseMap(
@@ -127,6 +130,62 @@ def test_printed_c_equals_naive_sum(kernel: DepthwiseMap) -> None:
     data, constants = random_arguments(kernel, 1)
     expected = expected_output(kernel, data, constants)
     np.testing.assert_array_equal(run_c(kernel, [data], constants), expected)
+
+
+RECTIFIED = replace(SAME, output_zero_point=-128)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        *(kernel for kernel in SAMPLES if kernel.shift_max < 0 and kernel.small_accumulator),
+        RECTIFIED,
+        replace(RECTIFIED, shift_min=-8, shift_max=-8, depth_multiplier=2, clamp_max=90),
+        replace(TINY, clamp_min=-20, clamp_max=100),
+    ],
+    ids=lambda kernel: kernel.name,
+)
+@pytest.mark.parametrize("narrow", [False, True])
+def test_scaling_by_instructions_equals_naive_sum(kernel: DepthwiseMap, narrow: bool) -> None:
+    data, constants = random_arguments(kernel, 1)
+    if narrow:
+        constants["bias"] %= 2**20
+    quick = dsp_depthwise_map(kernel, constants)
+    if quick is None:
+        # One rounding has a fast form for narrow sums alone.
+        assert kernel.rounding == "single" and not narrow
+        return
+    assert quick.macs == kernel.macs
+    assert "tvmp_scale_alone(" in c_source(quick)
+    expected = expected_output(kernel, data, constants)
+    np.testing.assert_array_equal(run_description(quick, [data], constants), expected)
+    np.testing.assert_array_equal(run_c(quick, [data], constants), expected)
+
+
+def test_maps_that_differ_in_constants_alone_share_a_function() -> None:
+    _, constants = random_arguments(SAME, 1)
+    _, others = random_arguments(SAME, 2)
+    kernels = [
+        dsp_depthwise_map(plain, values)
+        for plain, values in (
+            (SAME, constants),
+            (SAME, others),
+            (replace(SAME, output_zero_point=9), others),
+            (replace(SAME, clamp_max=9), others),
+        )
+    ]
+    first, second, third, fourth = (kernel.name for kernel in kernels if kernel is not None)
+    assert first == second == third != fourth
+    assert first.isidentifier() and first.startswith("depthwise_dsp_map_7x7_c6_h4_w4_")
+
+
+def test_scales_without_a_fast_form_leave_the_map_as_it_is() -> None:
+    kernel = replace(TINY, shift_min=-2, shift_max=2)
+    _, constants = random_arguments(kernel, 1)
+    constants["shift"][:] = [2, 1, 0, -1, -2, 2]
+    constants["weight"][...] = 1
+    constants["bias"][:] = 0
+    assert dsp_depthwise_map(kernel, constants) is None
 
 
 @pytest.mark.parametrize("kernel", SAMPLES, ids=lambda kernel: kernel.name)
