@@ -35,9 +35,12 @@ struct tvmp_shared_layer {
 
 /* A group as it is computed with. */
 struct tvmp_shared_group {
-  int32_t start[4];
+  int32_t number[8]; /* starts, multipliers */
   struct tvmp_shared_tap tap[TVMP_SHARED_TAPS];
-  struct tvmp_channel channel[4];
+  struct {
+    int32_t rounding;
+    int32_t shift;
+  } channel[4];
 };
 
 TVMP_INLINE struct tvmp_shared_tap tvmp_shared_times_256(uint32_t word) {
@@ -59,6 +62,7 @@ TVMP_INLINE struct tvmp_shared_tap tvmp_shared_times_256(uint32_t word) {
 TVMP_INLINE void tvmp_shared_expand(struct tvmp_shared_group *group, const int8_t *weight,
                                     const int32_t *channels, int32_t offset, int32_t taps,
                                     const struct tvmp_scale *scale) {
+  memcpy(group->number, channels, sizeof group->number);
   for (int32_t tap = 0; tap < taps; ++tap) {
     const uint32_t word = tvmp_load4(weight + 4 * tap);
     struct tvmp_shared_tap halves = {tvmp_sxtb16(word), tvmp_sxtb16_odd(word)};
@@ -69,17 +73,29 @@ TVMP_INLINE void tvmp_shared_expand(struct tvmp_shared_group *group, const int8_
       halves.odd = tvmp_double16(halves.odd);
     }
     group->tap[tap] = halves;
+#if TVMP_HAS_DSP
+    /* Compilers would load all words first, into more registers than there are. */
+    __asm__ volatile("" ::: "memory");
+#endif
   }
   uint32_t shifts = (uint32_t)channels[8];
   for (int32_t index = 0; index < 4; ++index, shifts >>= 8) {
-    group->start[index] = channels[index];
-    struct tvmp_channel *const channel = &group->channel[index];
-    channel->multiplier = channels[4 + index];
-    channel->shift = (int32_t)shifts;
-    channel->rounding = scale->form > TVMP_TIES ? offset
-                                                : tvmp_shift_left(offset, channel->shift) +
-                                                      (scale->form == TVMP_FLOOR_TWICE ? 64 : 0);
+    const int32_t shift = (int32_t)shifts, half = scale->form == TVMP_FLOOR_TWICE ? 64 : 0;
+    group->channel[index].shift = shift;
+    group->channel[index].rounding =
+        scale->form > TVMP_TIES ? offset : tvmp_shift_left(offset, shift) + half;
   }
+}
+
+/* Columns in front of the last one under one or two windows. */
+TVMP_INLINE int32_t tvmp_shared_last(int32_t outputs, const struct tvmp_shared_layer *layer) {
+  return layer->kernel_w - 1 + (outputs - 1) * layer->stride;
+}
+
+/* Bytes to the last column of the next row from where columns two by two end. */
+TVMP_INLINE int32_t tvmp_shared_next(int32_t outputs, const struct tvmp_shared_layer *layer) {
+  const int32_t columns = tvmp_shared_last(outputs, layer) + 1;
+  return layer->row_bytes + columns / 2 * 2 * layer->pixel_bytes;
 }
 
 #if TVMP_HAS_DSP
@@ -122,32 +138,21 @@ TVMP_INLINE void tvmp_shared_expand(struct tvmp_shared_group *group, const int8_
   __asm__ volatile(                                                                                \
       code                                                                                         \
       : __VA_ARGS__, [data] "+&r"(data), [x] "=&r"(x), [y] "=&r"(y), [u] "=&r"(u), [v] "=&r"(v)    \
-      : [step] "r"(step), [next] "m"(next), [start] "m"(group->start[0]),                          \
-        [start2] "m"(group->start[2]), [tap0] "m"(tap[0]), [tap1] "m"(tap[1 % taps]),              \
+      : [step] "r"(step), [next] "m"(*next_row), [start] "m"(group->number[0]),                    \
+        [start2] "m"(group->number[2]), [tap0] "m"(tap[0]), [tap1] "m"(tap[1 % taps]),             \
         [tap2] "m"(tap[2 % taps]), [tap3] "m"(tap[3 % taps]), [tap4] "m"(tap[4 % taps]),           \
         [tap5] "m"(tap[5 % taps]), [tap6] "m"(tap[6 % taps]), [tap7] "m"(tap[7 % taps]),           \
         [tap8] "m"(tap[8 % taps]), [kernel_w] "n"(layer->kernel_w), [stride] "n"(layer->stride),   \
         [rows] "n"(layer->kernel_h)                                                                \
       : "memory")
 
-/* Columns in front of the last one of a block, and what of them data has gone back by. */
-TVMP_INLINE int32_t tvmp_shared_last(int32_t outputs, const struct tvmp_shared_layer *layer) {
-  return layer->kernel_w - 1 + (outputs - 1) * layer->stride;
-}
-
-TVMP_INLINE int32_t tvmp_shared_gone(int32_t outputs, const struct tvmp_shared_layer *layer) {
-  return (tvmp_shared_last(outputs, layer) + 1) / 2 * 2;
-}
-
-/* The sums of one or two outputs. */
+/* The sums of one or two outputs; data is the last column of their windows. */
 TVMP_INLINE void tvmp_shared_sums(const int8_t *data, const struct tvmp_shared_group *group,
                                   int32_t outputs, const struct tvmp_shared_layer *layer,
-                                  int32_t *sum) {
+                                  const int32_t *next_row, int32_t *sum) {
   const struct tvmp_shared_tap *const tap = group->tap;
   const int32_t taps = layer->kernel_h * layer->kernel_w, step = -layer->pixel_bytes;
-  const int32_t next = layer->row_bytes + tvmp_shared_gone(outputs, layer) * layer->pixel_bytes;
   uint32_t x, y, u, v;
-  data += tvmp_shared_last(outputs, layer) * layer->pixel_bytes;
   if (outputs == 1) {
     TVMP_SHARED_RUN(TVMP_SHARED_ONE TVMP_LINES_128, TVMP_WINDOW_SUMS_1);
   } else {
@@ -159,23 +164,26 @@ TVMP_INLINE void tvmp_shared_sums(const int8_t *data, const struct tvmp_shared_g
 
 TVMP_INLINE void tvmp_shared_sums(const int8_t *data, const struct tvmp_shared_group *group,
                                   int32_t outputs, const struct tvmp_shared_layer *layer,
-                                  int32_t *sum) {
+                                  const int32_t *next_row, int32_t *sum) {
+  const int32_t last = tvmp_shared_last(outputs, layer);
   for (int32_t index = 0; index < 4 * outputs; ++index) {
-    sum[index] = group->start[index % 4];
+    sum[index] = group->number[index % 4];
   }
   TVMP_ROLLED for (int32_t row = 0; row < layer->kernel_h; ++row) {
     TVMP_ROLLED for (int32_t i = 0; i < outputs * layer->kernel_w; ++i) {
       const int32_t output = i / layer->kernel_w, tap = i % layer->kernel_w;
-      const int32_t column = output * layer->stride + tap;
+      const int32_t back = last - output * layer->stride - tap;
       const struct tvmp_shared_tap weight = group->tap[row * layer->kernel_w + tap];
-      const uint32_t pixel =
-          tvmp_load4(data + row * layer->row_bytes + column * layer->pixel_bytes);
+      const uint32_t pixel = tvmp_load4(data - back * layer->pixel_bytes);
       const uint32_t even = tvmp_sxtb16(pixel), odd = tvmp_sxtb16_odd(pixel);
       int32_t *const to = sum + 4 * output;
       to[0] = tvmp_smlabb(even, weight.even, to[0]);
       to[1] = tvmp_smlabb(odd, weight.odd, to[1]);
       to[2] = tvmp_smlatt(even, weight.even, to[2]);
       to[3] = tvmp_smlatt(odd, weight.odd, to[3]);
+    }
+    if (row + 1 < layer->kernel_h) {
+      data += *next_row - (tvmp_shared_next(outputs, layer) - layer->row_bytes);
     }
   }
 }
@@ -185,20 +193,19 @@ TVMP_INLINE void tvmp_shared_sums(const int8_t *data, const struct tvmp_shared_g
 /* Four channels of two outputs, or, at a row's end, of one. */
 TVMP_INLINE void tvmp_shared_block(const int8_t *data, const struct tvmp_shared_group *group,
                                    int8_t *out, int32_t outputs,
-                                   const struct tvmp_shared_layer *layer,
+                                   const struct tvmp_shared_layer *layer, const int32_t *next_row,
                                    const struct tvmp_scale *scale) {
   int32_t sum[8];
-  tvmp_shared_sums(data, group, outputs, layer, sum);
-#if TVMP_HAS_DSP
-  __asm__ volatile("" : "+r"(out));
-#endif
+  tvmp_shared_sums(data, group, outputs, layer, next_row, sum);
   int8_t *second = out + layer->pixel_bytes;
 #if TVMP_HAS_DSP
   /* One address, lest the compiler keep one of each channel in memory. */
   __asm__ volatile("" : "+r"(second));
 #endif
   for (int32_t channel = 0; channel < 4; ++channel) {
-    const struct tvmp_channel parameters = group->channel[channel];
+    const struct tvmp_channel parameters = {group->number[4 + channel],
+                                            group->channel[channel].rounding,
+                                            group->channel[channel].shift};
     out[channel] = (int8_t)tvmp_scale_sum(sum[channel], &parameters, scale);
     if (outputs == 2) {
       second[channel] = (int8_t)tvmp_scale_sum(sum[4 + channel], &parameters, scale);
@@ -225,6 +232,8 @@ TVMP_INLINE void tvmp_depthwise_shared(const int8_t *data, const int8_t *weight,
       .kernel_w = kernel_w,
   };
   const struct tvmp_scale scale = tvmp_scale_of(form, 0, -1, clamp_min, clamp_max);
+  /* In memory, where the assembly reads them. */
+  const int32_t next_row[2] = {tvmp_shared_next(1, &layer), tvmp_shared_next(2, &layer)};
   TVMP_ROLLED for (int32_t left = pixel_bytes; left > 0; left -= 4) {
     /* Without a branch, lest the compiler make a copy of all this for the last group. */
     const int32_t back = (4 - left) & ~((4 - left) >> 31);
@@ -232,15 +241,16 @@ TVMP_INLINE void tvmp_depthwise_shared(const int8_t *data, const int8_t *weight,
     out -= back;
     struct tvmp_shared_group group;
     tvmp_shared_expand(&group, weight, channels, offset, kernel_h * kernel_w, &scale);
-    const int8_t *from = data;
+    const int8_t *from = data + tvmp_shared_last(2, &layer) * pixel_bytes;
     int8_t *to = out;
-    TVMP_ROLLED for (int32_t pairs = width / 2; pairs != 0; --pairs) {
-      tvmp_shared_block(from, &group, to, 2, &layer, &scale);
+    const int8_t *const end = out + width / 2 * 2 * pixel_bytes;
+    TVMP_ROLLED while (to != end) {
+      tvmp_shared_block(from, &group, to, 2, &layer, &next_row[1], &scale);
       from += 2 * stride * pixel_bytes;
       to += 2 * pixel_bytes;
     }
     if (width % 2 != 0) {
-      tvmp_shared_block(from, &group, to, 1, &layer, &scale);
+      tvmp_shared_block(from - stride * pixel_bytes, &group, to, 1, &layer, &next_row[0], &scale);
     }
     data += 4;
     out += 4;
