@@ -94,6 +94,11 @@ TVMP_INLINE int8_t *tvmp_conv_block(const int8_t *data, const int8_t *weight,
     sum[2 * pixel + 1] = pair->start[1];
   }
   tvmp_conv_window(data, weight, pixels, 1, conv, scale, sum);
+  const int is_crowded = !__builtin_constant_p(conv->stride) || conv->rows * conv->segments > 1 ||
+                         conv->segment_bytes % 8 != 0;
+  if (is_crowded) {
+    return tvmp_scale_crowded_block(sum, pixels, channels, pair, out, conv->stride, scale);
+  }
   return tvmp_scale_block(sum, pixels, channels, pair, out, conv->stride, scale);
 }
 
@@ -107,6 +112,10 @@ TVMP_INLINE void tvmp_conv_pairs(const int8_t *data, const int8_t *weight,
     sum[2 * index + 1] = pair[index].start[1];
   }
   tvmp_conv_window(data, weight, 1, pairs, conv, scale, sum);
+  if (pairs == 3 && scale->form == TVMP_TIES) {
+    tvmp_scale_three_pairs(sum, pair, out, scale);
+    return;
+  }
   for (int32_t index = 0; index < pairs; ++index) {
     tvmp_scale_block(sum + 2 * index, 1, 2, pair + index, out + 2 * index, conv->stride, scale);
   }

@@ -86,9 +86,7 @@ TVMP_INLINE void tvmp_dense(const int8_t *data, const int8_t *weight, const int3
       walk.pixel -= overlap;
       tvmp_dot_three_pairs(&walk, 1, joint, sum);
     }
-    for (int32_t i = 0; i < 3; ++i) {
-      tvmp_scale_block(sum + 2 * i, 1, 2, pair + i, out + 2 * i, 0, &scale);
-    }
+    tvmp_scale_three_pairs(sum, pair, out, &scale);
     pair += 3;
     out += 6;
   }

@@ -145,9 +145,7 @@ TVMP_INLINE void tvmp_dense_in_turns(const int8_t *data, const int8_t *weight,
       walk.pixel -= overlap;
       tvmp_dense_block(&walk, 1, scale->joint, gathered, turn, sum);
     }
-    for (int32_t i = 0; i < 3; ++i) {
-      tvmp_scale_block(sum + 2 * i, 1, 2, pair + i, out + 2 * i, 0, scale);
-    }
+    tvmp_scale_three_pairs(sum, pair, out, scale);
     pair += 3;
     out += 6;
   }

@@ -163,6 +163,107 @@ TVMP_INLINE int32_t tvmp_scale_alone(int32_t sum, int32_t multiplier, int32_t sh
   return is_whole_range ? narrow : tvmp_clamp(narrow, clamp_min, clamp_max);
 }
 
+#if TVMP_HAS_DSP
+
+/* A sum of the first channel, and one of the second with that one still in it, times two. */
+#define TVMP_TIES_APART(first, second)                                                             \
+  ".if %c[joint]\n\t"                                                                              \
+  "sub %[" second "], %[" second "], %[" first "]\n\t"                                             \
+  "asr %[" second "], %[" second "], #7\n\t"                                                       \
+  ".else\n\t"                                                                                      \
+  "lsl %[" second "], %[" second "], #1\n\t"                                                       \
+  ".endif\n\t"
+#define TVMP_TIES_ROUNDING(offset, shift)                                                          \
+  ".if %c[exponent] < 0\n\t"                                                                       \
+  "lsl %[r], %[" offset "], %[" shift "]\n\t"                                                      \
+  ".else\n\t"                                                                                      \
+  "lsl %[r], %[" offset "], #%c[exponent]\n\t"                                                     \
+  ".endif\n\t"
+/* Multiplier m, rounding r, shift e; t is for what is taken off it. */
+#define TVMP_TIES_SCALE(sum, m, t, e)                                                              \
+  "add %[" t "], %[r], %[" sum "], asr #31\n\t"                                                    \
+  "smmlar %[" sum "], %[" sum "], %[" m "], %[" t "]\n\t"                                          \
+  ".if %c[exponent] < 0\n\t"                                                                       \
+  "asr %[" sum "], %[" sum "], %[" e "]\n\t"                                                       \
+  "ssat %[" sum "], #8, %[" sum "], asr #1\n\t"                                                    \
+  ".else\n\t"                                                                                      \
+  "ssat %[" sum "], #8, %[" sum "], asr #%c[exponent] + 1\n\t"                                     \
+  ".endif\n\t"
+#define TVMP_TIES_LAYER [joint] "n"(scale->joint), [exponent] "n"(scale->exponent)
+
+/* Two channels of two or three pixels, one channel after the other: constants of both, beside six
+ * sums, leave no registers for addresses. */
+#define TVMP_TIES_SECOND_CHANNEL                                                                   \
+  "ldrd %[m], %[e], [%[pair], #12]\n\t"                                                            \
+  "asr %[r], %[e], #16\n\t"                                                                        \
+  "lsr %[f], %[e], #8\n\t" TVMP_TIES_ROUNDING("r", "f")
+#define TVMP_TIES_FIRST_CHANNEL                                                                    \
+  "ldr %[m], [%[pair], #8]\n\t"                                                                    \
+  ".if %c[exponent] < 0\n\t"                                                                       \
+  "asr %[r], %[e], #16\n\t"                                                                        \
+  "lsl %[r], %[r], %[e]\n\t"                                                                       \
+  ".endif\n\t"
+#define TVMP_TIES_SECOND(first, second)                                                            \
+  TVMP_TIES_APART(first, second) TVMP_TIES_SCALE(second, "m", "t", "f")
+#define TVMP_TIES_FIRST(first)                                                                     \
+  "lsl %[" first "], %[" first "], #1\n\t" TVMP_TIES_SCALE(first, "m", "t", "e")
+#define TVMP_TIES_PIXELS(code, ...)                                                                \
+  __asm__ volatile(                                                                                \
+      code                                                                                         \
+      : __VA_ARGS__, [m] "=&r"(m), [r] "=&r"(r), [e] "=&r"(e), [f] "=&r"(f), [t] "=&r"(t)          \
+      : [pair] "r"(pair), TVMP_TIES_LAYER                                                          \
+      : "memory")
+#define TVMP_TIES_SUMS_2 [a0] "+r"(sum[0]), [b0] "+r"(sum[1]), [a1] "+r"(sum[2]), [b1] "+r"(sum[3])
+#define TVMP_TIES_SUMS_3 TVMP_TIES_SUMS_2, [a2] "+r"(sum[4]), [b2] "+r"(sum[5])
+
+TVMP_INLINE void tvmp_scale_ties(int32_t *sum, int32_t pixels, const struct tvmp_pair *pair,
+                                 const struct tvmp_scale *scale) {
+  uint32_t m, r, e, f, t;
+  if (pixels == 2) {
+    TVMP_TIES_PIXELS(TVMP_TIES_SECOND_CHANNEL TVMP_TIES_SECOND("a0", "b0")
+                         TVMP_TIES_SECOND("a1", "b1") TVMP_TIES_FIRST_CHANNEL TVMP_TIES_FIRST("a0")
+                             TVMP_TIES_FIRST("a1"),
+                     TVMP_TIES_SUMS_2);
+  } else {
+    TVMP_TIES_PIXELS(TVMP_TIES_SECOND_CHANNEL TVMP_TIES_SECOND("a0", "b0")
+                         TVMP_TIES_SECOND("a1", "b1") TVMP_TIES_SECOND("a2", "b2")
+                             TVMP_TIES_FIRST_CHANNEL TVMP_TIES_FIRST("a0") TVMP_TIES_FIRST("a1")
+                                 TVMP_TIES_FIRST("a2"),
+                     TVMP_TIES_SUMS_3);
+  }
+}
+
+/* Two channels of one pixel each of three pairs: six sums of a fully connected layer. Multipliers
+ * and shifts of a pair are loaded at once, and with those of the first two the starts behind them,
+ * which only move the address on. All channels of a layer have the same offset o. */
+#define TVMP_TIES_PAIR(load, first, second)                                                        \
+  load "lsr %[f], %[e], #8\n\t" TVMP_TIES_ROUNDING("o", "f") TVMP_TIES_APART(first, second)        \
+      TVMP_TIES_SCALE(second, "m1", "r", "f")                                                      \
+          TVMP_TIES_ROUNDING("o", "e") "lsl %[" first "], %[" first                                \
+                                       "], #1\n\t" TVMP_TIES_SCALE(first, "m0", "r", "e")
+#define TVMP_TIES_NEXT "ldm %[at]!, {%[m0], %[m1], %[e], %[f], %[r]}\n\t"
+#define TVMP_TIES_LAST "ldm %[at], {%[m0], %[m1], %[e]}\n\t"
+
+TVMP_INLINE void tvmp_scale_ties_of_six(int32_t *sum, const struct tvmp_pair *pair,
+                                        const struct tvmp_scale *scale) {
+  register const int32_t *at __asm__("r12") = pair->multiplier;
+  int32_t o;
+  register int32_t m0 __asm__("r2");
+  register int32_t m1 __asm__("r3");
+  register int32_t e __asm__("r5");
+  register int32_t f __asm__("r6");
+  register int32_t r __asm__("r7");
+  __asm__ volatile(TVMP_TIES_PAIR(TVMP_TIES_NEXT "asr %[o], %[e], #16\n\t", "a0", "b0")
+                       TVMP_TIES_PAIR(TVMP_TIES_NEXT, "a1", "b1")
+                           TVMP_TIES_PAIR(TVMP_TIES_LAST, "a2", "b2")
+                   : TVMP_TIES_SUMS_3, [at] "+r"(at), [o] "=&r"(o), [m0] "=&r"(m0), [m1] "=&r"(m1),
+                     [e] "=&r"(e), [f] "=&r"(f), [r] "=&r"(r)
+                   : TVMP_TIES_LAYER
+                   : "memory");
+}
+
+#endif
+
 /* The sums of one to three pixels, channels 1 or 2 of each, to out, pixels stride bytes apart.
  * Returns where the pixel behind them goes. */
 TVMP_INLINE int8_t *tvmp_scale_block(int32_t *sum, int32_t pixels, int32_t channels,
@@ -189,6 +290,48 @@ TVMP_INLINE int8_t *tvmp_scale_block(int32_t *sum, int32_t pixels, int32_t chann
     out[0] = (int8_t)tvmp_scale_sum((int32_t)(first << up), &first_channel, scale);
   }
   return out;
+}
+
+/* As tvmp_scale_block, where it is not only six sums that want registers: addresses of rows, or
+ * strides, or more than one statement of products. With few of these compilers do better alone. */
+TVMP_INLINE int8_t *tvmp_scale_crowded_block(int32_t *sum, int32_t pixels, int32_t channels,
+                                             const struct tvmp_pair *pair, int8_t *out,
+                                             int32_t stride, const struct tvmp_scale *scale) {
+#if TVMP_HAS_DSP
+  const int is_whole_range = scale->clamp_min == -128 && scale->clamp_max == 127;
+  if (channels == 2 && pixels > 1 && scale->form == TVMP_TIES && is_whole_range) {
+    tvmp_scale_ties(sum, pixels, pair, scale);
+    for (int32_t pixel = 0; pixel < pixels; ++pixel, out += stride) {
+      if (!__builtin_constant_p(stride)) {
+        /* One address that goes on, lest the compiler keep several in memory. */
+        __asm__ volatile("" : "+r"(out));
+      }
+      out[1] = (int8_t)sum[2 * pixel + 1];
+      out[0] = (int8_t)sum[2 * pixel];
+    }
+    return out;
+  }
+#endif
+  return tvmp_scale_block(sum, pixels, channels, pair, out, stride, scale);
+}
+
+/* Six sums of one pixel, two channels of each of three pairs, to six bytes. */
+TVMP_INLINE void tvmp_scale_three_pairs(int32_t *sum, const struct tvmp_pair *pair, int8_t *out,
+                                        const struct tvmp_scale *scale) {
+#if TVMP_HAS_DSP
+  if (scale->form == TVMP_TIES && scale->clamp_min == -128 && scale->clamp_max == 127) {
+    tvmp_scale_ties_of_six(sum, pair, scale);
+    for (int32_t index = 0; index < 6; ++index) {
+      out[index] = (int8_t)sum[index];
+      /* To put bytes together takes more than to write them. */
+      __asm__ volatile("" ::: "memory");
+    }
+    return;
+  }
+#endif
+  for (int32_t index = 0; index < 3; ++index) {
+    tvmp_scale_block(sum + 2 * index, 1, 2, pair + index, out + 2 * index, 0, scale);
+  }
 }
 
 #endif

@@ -162,9 +162,19 @@ static int32_t by_pair(enum tvmp_pair_form form, int32_t sum, int32_t multiplier
   int8_t result[3][5], common[3][5];
   int32_t sums[6] = {0, 0, 0, 0, 0, 0};
   sums[second] = sum;
-  int32_t again[6];
+  int32_t again[6], crowded[6], pairs[6];
   memcpy(again, sums, sizeof sums);
+  memcpy(crowded, sums, sizeof sums);
+  memcpy(pairs, sums, sizeof sums);
   tvmp_scale_block(sums, 3, 2, &pair, result[0], 5, &scale);
+  int8_t of_crowded[3][5], of_pairs[6];
+  const struct tvmp_pair three[3] = {pair, pair, pair};
+  tvmp_scale_crowded_block(crowded, 3, 2, &pair, of_crowded[0], 5, &scale);
+  tvmp_scale_three_pairs(pairs, three, of_pairs, &scale);
+  CHECK(of_crowded[second / 2][second % 2] == result[second / 2][second % 2]);
+  CHECK(of_pairs[second] == result[second / 2][second % 2]);
+  CHECK(tvmp_scale_alone(sum, multiplier, (int32_t)shifts, (int32_t)form, -1, r->clamp_min,
+                         r->clamp_max) == of_pairs[second]);
   if (form <= TVMP_TIES) {
     scale.exponent = exponent;
   }

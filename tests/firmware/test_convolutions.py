@@ -18,7 +18,7 @@ from tvm_patch.qnn.writer import FunctionWriter
 pytestmark = pytest.mark.emulator
 
 #: Channels, kernel, stride, padding, shifts, output zero point: words that overlap, odd channels,
-#: all forms of requantisation, weights of -128, groups and dilation.
+#: all forms of requantisation, weights of -128, groups and dilation; one pixel in all at the end.
 LAYERS = [
     (7, (3, 3), (2, 2), (1, 1, 1, 1), (-9, -7), -128),
     (9, (1, 1), (1, 1), (0, 0, 0, 0), (-8, -8), -128),
@@ -28,7 +28,15 @@ LAYERS = [
     (6, (1, 7), (1, 1), (0, 3, 0, 3), (-22, -8), -128),
     (24, (1, 1), (1, 2), (0, 0, 0, 0), (-8, -7), -128),
     (33, (1, 1), (1, 1), (0, 0, 0, 0), (-9, -7), 0),
+    (10, (3, 3), (1, 1), (1, 1, 1, 1), (-9, -9), 7),
+    (12, (3, 1), (1, 1), (1, 0, 1, 0), (-10, -8), 4),
+    (14, (7, 3), (1, 1), (0, 0, 0, 0), (-11, -9), 5),
+    (20, (1, 1), (1, 1), (0, 0, 0, 0), (-9, -7), 6),
+    (13, (1, 1), (1, 1), (0, 0, 0, 0), (-8, -8), -3),
+    (25, (1, 1), (1, 1), (0, 0, 0, 0), (-8, -8), 2),
 ]
+#: Some with a weight of -128, so that two of them never share a halfword.
+SINGLE_WEIGHTS = {3, 9, 12}
 
 
 def scales(rng: np.random.Generator, channels: int, shifts: tuple[int, int]) -> dict[str, Any]:
@@ -53,7 +61,7 @@ def network() -> IRModule:
     tensor, zero_point, depth = data, 0, 3
     for number, (channels, kernel, strides, padding, shifts, next_zero) in enumerate(LAYERS):
         weight = rng.integers(-127, 128, (channels, *kernel, depth))
-        if number == 3:
+        if number in SINGLE_WEIGHTS:
             weight[1, 0, 0, 2] = -128
         call = conv2d(
             tensor,
