@@ -12,7 +12,6 @@ from .channels import settle_constant_channels
 from .fixed_point import Requantisation, int32
 from .kernel import Constants, finish, kernel_name
 
-
 Output = Callable[[tirx.Expr, te.Tensor, tirx.Expr], tirx.Expr]
 
 
@@ -239,10 +238,11 @@ class DepthwiseMap:
         return self.scheduled(self.compute())
 
     def scheduled(self, tensors: list[te.Tensor]) -> tirx.PrimFunc:
-        """Schedule tensors of :meth:`compute`: one channel at a time, a row of accumulators in registers at once.
+        """Schedule tensors of :meth:`compute`.
 
-        Pixels and parameters are copied out of the buffers first: C compilers must take it that
-        each output written might change those, but not locals.
+        One channel at a time, a row of accumulators in registers at once. Pixels and parameters are
+        copied out of the buffers first: C compilers must take it that each output written might
+        change those, but not locals.
         """
         sch = s_tir.Schedule(te.create_prim_func(tensors))
         centred, acc, out = (sch.get_sblock(name) for name in ("centred", "acc", "out"))

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.emulator
 
 #: Chains of depthwise layers: size of the input, then (kernel, stride, multiplier, activation).
 #: Rows of one step and of several, groups of less than four channels, one to three last outputs;
-#: several outputs of a channel, for which all windows are gathered; small maps; windows of any size.
+#: several outputs of a channel, for which all windows are gathered; small maps; windows of any
+#: size.
 CHAINS: list[tuple[tuple[int, int, int], list[tuple[int, int, int, str]]]] = [
     ((9, 23, 7), [(3, 1, 1, "RELU"), (5, 1, 1, "NONE"), (7, 1, 1, "RELU")]),
     ((15, 26, 3), [(3, 2, 1, "NONE"), (5, 1, 2, "RELU"), (7, 1, 1, "NONE")]),
