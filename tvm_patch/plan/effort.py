@@ -3,8 +3,8 @@
 :mod:`kernel_effort` has what calls of kernels take and :mod:`movement` what moving bytes takes;
 here is how often a group does what. What matters is what differs between plans: narrow pieces of
 rows share fewer loads, rows are copied, kernels are called more often. The ratio of two estimates
-is good to about half a per cent for streams that keep all rows, and to one and a half where rows
-are made again; the figures themselves are not shown.
+is good to about one per cent for streams that keep all rows, and to two where rows are made
+again; the figures themselves are not shown.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ STACK_RESERVE_BYTES = 1024
 SLOWDOWN_PER_OVERHEAD = 1.047
 """How much slower plans may be than their MACs, by estimate, if nothing else is asked for.
 
-Estimates of streams are good to about half a per cent, so that counts stay within 1.05.
+Estimates are good to about 1 %: of the networks measured, counts stay within 1.05.
 """
 
 _DEFAULT_MAX_OVERHEAD = 1.5
