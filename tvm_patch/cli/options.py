@@ -196,7 +196,7 @@ MaxSlowdown = Annotated[
         metavar="X",
         min=1.0,
         help="Most instructions allowed, by estimate, as a multiple of the layer-by-layer "
-        "network's. Without --ram it is 1.047 times --max-overhead.",
+        "network's. Without --ram it is 1.05 times --max-overhead.",
     ),
 ]
 TimeLimit = Annotated[

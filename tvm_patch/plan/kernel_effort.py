@@ -32,19 +32,20 @@ _CONV_ROW = 0.007
 # Whatever else has MACs.
 _OTHER_PER_OUTPUT, _OTHER_PER_TAP = 13.0, 1.15
 
-# Depthwise, where pixels are read in place: two outputs of four channels, and a single one.
+# Depthwise, where pixels are read in place: two outputs of four channels, a single one (less of
+# what is for the group than two), and the group of channels.
 _UNROLLED_ROWS = 3
-_DIRECT_PAIR, _DIRECT_ROW = 21.0, 7.0
+_DIRECT_PAIR, _DIRECT_ROW = 1.0, 6.0
 # More for two of them in rows of at least so many columns.
-_DIRECT_MANY, _DIRECT_LOOP = 8, 5.0
-_DIRECT_SINGLE_PER_TAP, _DIRECT_SINGLE = 8.6, 6.0
-_DIRECT_GROUP, _SCALING = 2.0, 3.7
+_DIRECT_MANY, _DIRECT_LOOP = 8, 8.0
+_DIRECT_SINGLE_PER_TAP, _DIRECT_SINGLE = 8.75, -14.0
+_DIRECT_GROUP, _SCALING = 22.0, 3.7
 # More for an output where unrolled rows lie further apart than an offset of a load reaches.
-_REACH_BYTES, _OUT_OF_REACH = 4095, 3.0
+_REACH_BYTES, _OUT_OF_REACH = 4095, 1.0
 # And where they are gathered first; four outputs are a block.
 _GATHERED_STEP, _GATHERED_CHANNEL, _GATHERED_SHARE = 60, 30, 0.8
 # And unrolled over a whole small map.
-_UNROLLED_PER_OUTPUT, _UNROLLED_PER_TAP = 20.0, 0.9
+_UNROLLED_PER_OUTPUT, _UNROLLED_PER_TAP = 14.0, 0.9
 
 # Instructions per element of the output, and per element of the window.
 _PER_ELEMENT: Mapping[str, tuple[float, float]] = {

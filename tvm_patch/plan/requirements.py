@@ -14,10 +14,10 @@ Buffering = Literal["any", "patch", "rows"]
 STACK_RESERVE_BYTES = 1024
 """What a RAM limit leaves for the stack of the inference call; the device measures it."""
 
-SLOWDOWN_PER_OVERHEAD = 1.047
+SLOWDOWN_PER_OVERHEAD = 1.05
 """How much slower plans may be than their MACs, by estimate, if nothing else is asked for.
 
-Estimates are good to about 1 %: of the networks measured, counts stay within 1.05.
+Estimates of streams are good to about 1 %: counts of the networks measured stay within 1.05.
 """
 
 _DEFAULT_MAX_OVERHEAD = 1.5
