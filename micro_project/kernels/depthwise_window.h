@@ -30,63 +30,53 @@
 
 /* All rows. ``pixel`` loads x, ``tap`` of a column loads u and v, ``move`` follows each column,
  * ``next`` each row. ``begins``: whether the sums of the second output do in that row. */
+/* clang-format off */
 #define TVMP_WINDOW_ONE(pixel, tap, move, next)                                                    \
   ".set tvmp_row, 0\n\t"                                                                           \
   ".rept %c[rows]\n\t"                                                                             \
   ".set tvmp_column, %c[kernel_w]\n\t"                                                             \
   ".set tvmp_last, tvmp_column - 1\n\t"                                                            \
   ".rept %c[kernel_w]\n\t"                                                                         \
-  ".set tvmp_column, tvmp_column - 1\n\t" pixel TVMP_WINDOW_EXPAND tap("tvmp_column")              \
-      TVMP_WINDOW_PRODUCTS("0", "0") move ".endr\n\t" next ".set tvmp_row, tvmp_row + 1\n\t"       \
-                                          ".endr\n\t"
+  ".set tvmp_column, tvmp_column - 1\n\t"                                                          \
+  pixel                                                                                            \
+  TVMP_WINDOW_EXPAND                                                                               \
+  tap("tvmp_column")                                                                               \
+  TVMP_WINDOW_PRODUCTS("0", "0")                                                                   \
+  move                                                                                             \
+  ".endr\n\t"                                                                                      \
+  next                                                                                             \
+  ".set tvmp_row, tvmp_row + 1\n\t"                                                                \
+  ".endr\n\t"
 
-#define TVMP_WINDOW_TWO(pixel, tap, move, next, begins)                                                      \
-  ".set tvmp_row, 0\n\t"                                                                                     \
-  ".rept %c[rows]\n\t"                                                                                       \
-  ".set tvmp_column, %c[kernel_w] + %c[stride]\n\t"                                                          \
-  ".set tvmp_last, tvmp_column - 1\n\t"                                                                      \
-  ".rept %c[kernel_w] + %c[stride]\n\t"                                                                      \
-  ".set tvmp_column, tvmp_column - 1\n\t"                                                                    \
-  ".if (tvmp_column < %c[kernel_w]) || (tvmp_column >= %c[stride])\n\t" pixel TVMP_WINDOW_EXPAND             \
-  ".endif\n\t"                                                                                               \
-  ".if tvmp_column >= %c[stride]\n\t" tap(                                                                   \
-      "(tvmp_column - %c[stride])") ".if (" begins                                                           \
-                                    ") && (tvmp_column == tvmp_last)\n\t" TVMP_WINDOW_PRODUCTS(              \
-                                        "1",                                                                 \
-                                        "0") ".else\n\t" TVMP_WINDOW_PRODUCTS("1",                           \
-                                                                              "1") ".endif\n\t"              \
-                                                                                   ".endif\n\t"              \
-                                                                                   ".if "                    \
-                                                                                   "tvmp_column "            \
-                                                                                   "< "                      \
-                                                                                   "%c[kernel_w]"            \
-                                                                                   "\n\t" tap("tv"           \
-                                                                                              "mp"           \
-                                                                                              "_c"           \
-                                                                                              "ol"           \
-                                                                                              "um"           \
-                                                                                              "n")           \
-                                                                                       TVMP_WINDOW_PRODUCTS( \
-                                                                                           "0",              \
-                                                                                           "0") ".end"       \
-                                                                                                "if\n"       \
-                                                                                                "\t" move    \
-                                                                                                ".end"       \
-                                                                                                "r\n"        \
-                                                                                                "\t" next    \
-                                                                                                ".set"       \
-                                                                                                " tvm"       \
-                                                                                                "p_"         \
-                                                                                                "row,"       \
-                                                                                                " tvm"       \
-                                                                                                "p_"         \
-                                                                                                "row "       \
-                                                                                                "+ "         \
-                                                                                                "1\n"        \
-                                                                                                "\t"         \
-                                                                                                ".end"       \
-                                                                                                "r\n"        \
-                                                                                                "\t"
+#define TVMP_WINDOW_TWO(pixel, tap, move, next, begins)                                            \
+  ".set tvmp_row, 0\n\t"                                                                           \
+  ".rept %c[rows]\n\t"                                                                             \
+  ".set tvmp_column, %c[kernel_w] + %c[stride]\n\t"                                                \
+  ".set tvmp_last, tvmp_column - 1\n\t"                                                            \
+  ".rept %c[kernel_w] + %c[stride]\n\t"                                                            \
+  ".set tvmp_column, tvmp_column - 1\n\t"                                                          \
+  ".if (tvmp_column < %c[kernel_w]) || (tvmp_column >= %c[stride])\n\t"                            \
+  pixel                                                                                            \
+  TVMP_WINDOW_EXPAND                                                                               \
+  ".endif\n\t"                                                                                     \
+  ".if tvmp_column >= %c[stride]\n\t"                                                              \
+  tap("(tvmp_column - %c[stride])")                                                                \
+  ".if (" begins ") && (tvmp_column == tvmp_last)\n\t"                                             \
+  TVMP_WINDOW_PRODUCTS("1", "0")                                                                   \
+  ".else\n\t"                                                                                      \
+  TVMP_WINDOW_PRODUCTS("1", "1")                                                                   \
+  ".endif\n\t"                                                                                     \
+  ".endif\n\t"                                                                                     \
+  ".if tvmp_column < %c[kernel_w]\n\t"                                                             \
+  tap("tvmp_column")                                                                               \
+  TVMP_WINDOW_PRODUCTS("0", "0")                                                                   \
+  ".endif\n\t"                                                                                     \
+  move                                                                                             \
+  ".endr\n\t"                                                                                      \
+  next                                                                                             \
+  ".set tvmp_row, tvmp_row + 1\n\t"                                                                \
+  ".endr\n\t"
+/* clang-format on */
 
 /* Compilers take assembly to be as long as it has lines, for what has to be near: so it has as many
  * as instructions come of it. */
