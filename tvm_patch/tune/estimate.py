@@ -32,6 +32,9 @@ _BLOCK_OVERHEAD = 25
 _TURN_OVERHEAD = 3
 #: Of one output by a TE schedule: requantisation in C, and its store.
 _PLAIN_OUTPUT = 16
+#: Of a tap of a depthwise window by a TE schedule: its own, what pixels made together share, what
+#: they do not where windows lie further apart, and of a turn of the loop over rows.
+_DEPTHWISE_TAP, _DEPTHWISE_SHARED, _DEPTHWISE_APART, _DEPTHWISE_TURN = 3.1, 0.9, 0.5, 1.0
 _REGISTERS = 14
 #: What numbers cost that are arguments, beside constants.
 _SHARED_FACTOR = 1.08
@@ -110,5 +113,9 @@ def _plain_depthwise(kernel: DepthwiseRow) -> float:
     if isinstance(kernel, DepthwiseRowVariant):
         pixels, all_rows = kernel.pixels, kernel.unrolls_rows
     spills = max(0, 2 * pixels + 4 - _REGISTERS) / pixels
-    of_a_mac = 2 + 2 / pixels + spills + (0.0 if all_rows else _TURN_OVERHEAD / kernel.kernel_w)
+    of_a_mac = _DEPTHWISE_TAP + _DEPTHWISE_SHARED / pixels + spills
+    if kernel.stride_w > 1:
+        of_a_mac += _DEPTHWISE_APART * (1 - 1 / pixels)
+    if not all_rows:
+        of_a_mac += _DEPTHWISE_TURN / kernel.kernel_w
     return kernel.macs * of_a_mac + kernel.out_width * kernel.out_channels * _PLAIN_OUTPUT
