@@ -1,7 +1,6 @@
 /* Micro-kernels' stand-ins for instructions, requantisation and dot products against plain C. */
 #include "check.h"
 #include "conv.h"
-#include "move.h"
 
 #include <stdlib.h>
 
@@ -268,40 +267,7 @@ static void test_dot_reads_what_it_is_given(int pixels, int words, int joint) {
   free(weight);
 }
 
-/* To a lower address, whether blocks overlap or not. */
-static void test_moves(void) {
-  uint8_t moved[160], expected[160];
-  for (size_t gap = 0; gap < 50; ++gap) {
-    for (int32_t size = 0; size < 100; size += 3) {
-      for (size_t i = 0; i < sizeof moved; ++i) {
-        moved[i] = expected[i] = (uint8_t)random_word();
-      }
-      tvmp_move(moved + 1, moved + 1 + gap, size);
-      memmove(expected + 1, expected + 1 + gap, (size_t)size);
-      CHECK(memcmp(moved, expected, sizeof moved) == 0);
-    }
-  }
-}
-
-/* Every byte of the target and no other, at whole words and between them. */
-static void test_fills(void) {
-  uint8_t filled[160], expected[160];
-  for (size_t begin = 0; begin < 8; ++begin) {
-    for (int32_t size = 0; size < 120; ++size) {
-      for (size_t i = 0; i < sizeof filled; ++i) {
-        filled[i] = expected[i] = (uint8_t)random_word();
-      }
-      const int32_t value = size % 2 ? -1 - size : size;
-      tvmp_fill(filled + 8 + begin, value, size);
-      memset(expected + 8 + begin, value, (size_t)size);
-      CHECK(memcmp(filled, expected, sizeof filled) == 0);
-    }
-  }
-}
-
 int main(void) {
-  test_moves();
-  test_fills();
   test_instructions();
   test_requantisation();
   test_ties();
