@@ -98,46 +98,33 @@ def test_input_quantised_twice_cannot_lose_its_boundary():
         to_integer(module, io="int8")
 
 
-def _convolution(bias, weight=127, shift=-8):
-    network = IntegerNetwork((1, 4, 4, 2), seed=0)
-    call = qnn.ops.conv2d(
+def _weighted(make, shape, weight, bias, shift=-8):
+    """One layer with weights, its biases given."""
+    network = IntegerNetwork(shape, seed=0)
+    call = make(
         network.input,
-        np.full((1, 1, 1, 2), weight),
-        bias=[bias],
-        multiplier=[1 << 30],
-        shift=[shift],
+        weight,
+        bias=bias,
+        multiplier=[1 << 30] * len(bias),
+        shift=[shift] * len(bias),
         input_zero_point=0,
         output_zero_point=0,
     )
     return network.finish(network.emit(call, "wide"))
+
+
+def _convolution(bias, shift=-8):
+    weight = np.full((1, 1, 1, 2), 127)
+    return _weighted(qnn.ops.conv2d, (1, 4, 4, 2), weight, [bias], shift)
 
 
 def _depthwise(bias):
-    network = IntegerNetwork((1, 4, 4, 2), seed=0)
-    call = qnn.ops.depthwise_conv2d(
-        network.input,
-        np.stack([np.full((1, 3), 1), np.full((1, 3), -127)], axis=-1),
-        bias=[0, bias],
-        multiplier=[1 << 30] * 2,
-        shift=[-8] * 2,
-        input_zero_point=0,
-        output_zero_point=0,
-    )
-    return network.finish(network.emit(call, "wide"))
+    weight = np.stack([np.full((1, 3), 1), np.full((1, 3), -127)], axis=-1)
+    return _weighted(qnn.ops.depthwise_conv2d, (1, 4, 4, 2), weight, [0, bias])
 
 
 def _dense(bias, shift=-8):
-    network = IntegerNetwork((1, 4), seed=0)
-    call = qnn.ops.dense(
-        network.input,
-        np.full((1, 4), -1),
-        bias=[bias],
-        multiplier=[1 << 30],
-        shift=[shift],
-        input_zero_point=0,
-        output_zero_point=0,
-    )
-    return network.finish(network.emit(call, "wide"))
+    return _weighted(qnn.ops.dense, (1, 4), np.full((1, 4), -1), [bias], shift)
 
 
 def _of_sum(make, pixels):
