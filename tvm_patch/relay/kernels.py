@@ -22,6 +22,7 @@ from tvm_patch.compat import zip_strict
 from tvm_patch.plan import Access, Graph, Operator, Tensor, Window
 from tvm_patch.relay.lowered import Usage, element_bytes, usage_of
 from tvm_patch.relay.operators import attribute_names, op_name, padding_of, window_from
+from tvm_patch.relay.scratch import Scratch, scratch_like
 from tvm_patch.relay.shared_kernels import tells_live_bytes
 
 # Both evaluate constants and rewrite scalars, which takes most of the time and moves no buffer.
@@ -29,41 +30,6 @@ _PASSES_LEFT_OUT = ["FoldConstant", "SimplifyExpr"]
 _ELEMENTWISE_PATTERNS = (0, 1)
 _VIEWS = frozenset({"reshape", "nn.batch_flatten", "expand_dims", "squeeze"})
 _CHATTY_LOGGERS = ("strategy", "autotvm", "te_compiler", "topi")
-
-
-@dataclass(frozen=True)
-class Scratch:
-    """A block of memory that a kernel takes while it runs.
-
-    Parameters
-    ----------
-    read_pixel_bytes, written_pixel_bytes : int
-        For each pixel under its windows, padding included, and for each that it writes.
-    fixed_bytes : int
-        However large the map is.
-    first_phase, last_phase : int
-        When it is in use.
-    name : str
-        That of its variable.
-    whole_bytes : int
-        Its size where the kernel makes the whole map.
-    """
-
-    read_pixel_bytes: int = 0
-    written_pixel_bytes: int = 0
-    fixed_bytes: int = 0
-    first_phase: int = 0
-    last_phase: int = 0
-    name: str = "scratch"
-    whole_bytes: int = 0
-
-    def size_bytes(self, read_pixels: int, written_pixels: int) -> int:
-        """Its size for a block of a map."""
-        return (
-            self.read_pixel_bytes * read_pixels
-            + self.written_pixel_bytes * written_pixels
-            + self.fixed_bytes
-        )
 
 
 @dataclass(frozen=True)
@@ -304,7 +270,7 @@ class _KernelReader:
         )
         scratch = tuple(
             replace(
-                _scratch(variable, size, reads, padded, prod(written)),
+                scratch_like(variable, size, reads, padded, prod(written)),
                 first_phase=first,
                 last_phase=last,
                 name=variable,
@@ -403,23 +369,6 @@ def _under_window(call: Any, anchor: Any) -> frozenset[int] | None:
 
     relay.analysis.post_order_visit(anchor.args[0], visit)
     return frozenset(i for i, parameter in enumerate(call.op.params) if parameter in found)
-
-
-def _scratch(name: str, size_bytes: int, reads: int, padded: int, writes: int) -> Scratch:
-    """What a block's size depends on, told by which count of pixels divides it."""
-    if size_bytes < writes:
-        # A row's worth of sums at most: it depends on the schedule's tiles, not on the map.
-        return Scratch(fixed_bytes=size_bytes)
-    read_counts = [pixels for pixels in (reads, padded) if pixels != writes]
-    # A map of sums may happen to divide by what a stride leaves out.
-    if "pad" not in name.lower() and size_bytes % writes == 0:
-        read_counts = read_counts[:1]
-    for pixels in read_counts:
-        if size_bytes % pixels == 0:
-            return Scratch(read_pixel_bytes=size_bytes // pixels)
-    if size_bytes % writes == 0:
-        return Scratch(written_pixel_bytes=size_bytes // writes)
-    return Scratch(fixed_bytes=size_bytes)
 
 
 def _after(window: Window, tensor: Tensor) -> tuple[int, int]:
